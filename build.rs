@@ -1,0 +1,25 @@
+//! Compiles the ONNX schema and lets the binaries find libtorch without `LD_LIBRARY_PATH`.
+
+fn main() {
+    println!("cargo:rerun-if-changed=build.rs");
+    println!("cargo:rerun-if-changed=assets/onnx/onnx.proto");
+    link_libtorch();
+    compile_onnx_schema();
+}
+
+/// The first run path is where libtorch was at build time; the second serves an installed
+/// binary, `<prefix>/bin/haq` beside `<prefix>/lib/haq`.
+fn link_libtorch() {
+    if let Ok(lib) = std::env::var("DEP_TCH_LIBTORCH_LIB") {
+        println!("cargo:rustc-link-arg=-Wl,-rpath,{lib}");
+    }
+    if std::env::var("CARGO_CFG_TARGET_OS").as_deref() == Ok("linux") {
+        println!("cargo:rustc-link-arg=-Wl,-rpath,$ORIGIN/../lib/haq");
+    }
+}
+
+fn compile_onnx_schema() {
+    let files = protox::compile(["assets/onnx/onnx.proto"], ["assets/onnx"])
+        .expect("assets/onnx/onnx.proto is part of the source tree");
+    prost_build::Config::new().bytes(["."]).compile_fds(files).expect("the ONNX schema compiles");
+}

@@ -1,0 +1,19 @@
+//! The nouns everyone shares: policies, budgets, quality, runs and fronts.
+//!
+//! No tensors, no input or output. The nouns of hardware cost are the simulator's.
+
+mod budget;
+mod front;
+mod policy;
+mod quality;
+mod run;
+
+pub use budget::{Budget, BudgetRequest, Limit, show_cost};
+pub use front::pareto_front;
+pub use haq_simulator::{Bits, Bound, Cost, CostKind, Layer, LayerBits, LayerCost, LayerKind};
+pub use policy::BitwidthPolicy;
+pub use quality::{Measure, Quality};
+pub use run::{
+    EpisodeKind, EpisodeRecord, LayerDescription, RunDescription, RunId, RunResult, RunState,
+    Strategy,
+};

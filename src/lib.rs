@@ -1,0 +1,5 @@
+pub mod onnx {
+    include!(concat!(env!("OUT_DIR"), "/onnx.rs"));
+}
+pub mod domain;
+pub mod network;
