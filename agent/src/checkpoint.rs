@@ -126,19 +126,25 @@ impl Ddpg {
         config.validate()?;
         let mut reader = Reader::new(Block::STATE, payload);
         let observation_len = reader.u32()? as usize;
-        for (field, expected) in
-            [("hidden_units[0]", config.hidden_units[0]), ("hidden_units[1]", config.hidden_units[1])]
-        {
+        for (field, expected) in [
+            ("hidden_units[0]", config.hidden_units[0]),
+            ("hidden_units[1]", config.hidden_units[1]),
+        ] {
             let (found, expected) = (u64::from(reader.u32()?), expected as u64);
             if found != expected {
                 return Err(CheckpointError::Shape { field, found, expected });
             }
         }
-        let (seed, episode, n_transitions) = (reader.u64()?, reader.u64()?, reader.u64()?);
+        let seed = reader.u64()?;
+        let episode = read_count(&mut reader, "episode")?;
+        let n_transitions = read_count(&mut reader, "transitions of the episode")?;
         let mut exploration = Stream::Exploration.rng(seed, episode);
         exploration.set_word_pos(reader.u128()?);
         let baseline = read_baseline(&mut reader)?;
-        let optimizer_steps = [reader.u64()?, reader.u64()?];
+        let optimizer_steps = [
+            read_count(&mut reader, "steps of the actor's optimizer")?,
+            read_count(&mut reader, "steps of the critic's optimizer")?,
+        ];
         let (replay_len, replay_checksum) = (reader.u64()?, reader.u32()?);
 
         let mut learner = read_tensors(&config, observation_len, reader)?;
@@ -163,6 +169,14 @@ impl Ddpg {
             exploration,
         };
         Ok(agent)
+    }
+}
+
+/// A counter that can go on counting.
+fn read_count(reader: &mut Reader<'_>, field: &'static str) -> Result<u64, CheckpointError> {
+    match reader.u64()? {
+        count if count <= u64::from(u32::MAX) => Ok(count),
+        found => Err(CheckpointError::Value { field, found: found.to_string() }),
     }
 }
 
@@ -199,7 +213,9 @@ fn read_tensors(
     }
     match learner.is_finite() {
         true => Ok(learner),
-        false => Err(CheckpointError::Value { field: "weights", found: "infinity or NaN".to_owned() }),
+        false => {
+            Err(CheckpointError::Value { field: "weights", found: "infinity or NaN".to_owned() })
+        }
     }
 }
 

@@ -53,7 +53,9 @@ pub enum LearnError {
     #[error(transparent)]
     Transition(#[from] TransitionError),
     /// The agent's actions mean nothing from here on.
-    #[error("the agent's weights are no longer finite after episode {episode}; lower learning rates would help")]
+    #[error(
+        "the agent's weights are no longer finite after episode {episode}; lower learning rates would help"
+    )]
     Diverged { episode: u64 },
 }
 

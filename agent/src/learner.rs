@@ -39,11 +39,16 @@ impl Learner {
     ///
     /// # Errors
     /// The first hyper-parameter out of range.
-    pub fn new(config: &DdpgConfig, observation_len: usize, seed: u64) -> Result<Self, ConfigError> {
+    pub fn new(
+        config: &DdpgConfig,
+        observation_len: usize,
+        seed: u64,
+    ) -> Result<Self, ConfigError> {
         config.validate()?;
         let mut rng = Stream::InitialWeights.rng(seed, 0);
         let actor = uniform_fan_in(&Actor::shapes(observation_len, config.hidden_units), &mut rng);
-        let critic = uniform_fan_in(&Critic::shapes(observation_len, config.hidden_units), &mut rng);
+        let critic =
+            uniform_fan_in(&Critic::shapes(observation_len, config.hidden_units), &mut rng);
         Self::from_parameters(config, observation_len, &actor, &critic)
     }
 

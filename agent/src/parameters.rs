@@ -115,7 +115,10 @@ mod tests {
             let max = values.iter().fold(0.0_f32, |max, v| max.max(v.abs()));
             let variance = values.iter().map(|v| v * v).sum::<f32>() / values.len() as f32;
             assert!(max <= limit && max > 0.99 * limit, "{max} of {limit}");
-            assert!((variance / (limit * limit / 3.0) - 1.0).abs() < 0.05, "{variance} for {limit}");
+            assert!(
+                (variance / (limit * limit / 3.0) - 1.0).abs() < 0.05,
+                "{variance} for {limit}"
+            );
         }
     }
 
