@@ -147,7 +147,7 @@ async fn count_episode(
 ) -> SqlxResult<bool> {
     let counted = sqlx::query(
         "UPDATE runs SET episodes = episodes + 1, evaluations = evaluations + ?4,
-             wall_s = wall_s + coalesce(?5, 0), heartbeat_unix_ms = ?6
+             wall_s = coalesce(wall_s + ?5, wall_s), heartbeat_unix_ms = ?6
          WHERE id = ?1 AND claim = ?2 AND state = 'running' AND episodes = ?3",
     )
     .bind(run)

@@ -90,3 +90,79 @@ impl Store {
         self.inner.writer.as_ref().ok_or_else(|| StoreError::OpenedForReading { path: path.into() })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{
+        BitwidthPolicy, Cost, CostKind, EpisodeKind, EpisodeRecord, LayerBits, Measure, Quality,
+        RunDescription, Strategy,
+    };
+
+    fn description() -> RunDescription {
+        RunDescription {
+            model: "embedded".into(),
+            model_digest: "1a2b".into(),
+            data: "embedded".into(),
+            profile: "edge-tpu".into(),
+            strategy: Strategy::Random,
+            measure: Measure::Top1,
+            seed: 1,
+            episodes_planned: 10,
+            batch: 1,
+            budget_requests: vec![],
+            budgets: vec![],
+            objective: CostKind::Size,
+            layers: vec![],
+            float_quality: Quality::default(),
+            eight_bit_cost: cost(),
+            config: serde_json::Value::Null,
+        }
+    }
+
+    fn cost() -> Cost {
+        Cost { latency_s: 1.0, energy_j: 1.0, size_bytes: 1, peak_memory_bytes: 1 }
+    }
+
+    fn episode(index: u32) -> EpisodeRecord {
+        let policy = BitwidthPolicy::uniform(3, LayerBits::EIGHT);
+        EpisodeRecord {
+            index,
+            kind: EpisodeKind::Proposal,
+            proposed: policy.clone(),
+            policy,
+            quality: Quality { top1: Some(0.5), ..Quality::default() },
+            cost: cost(),
+            reward: 0.0,
+            from_cache: false,
+            wall_s: 0.0,
+        }
+    }
+
+    /// SQLite answers a limit on the file's pages as it answers a full disk.
+    async fn limit_pages(store: &Store, n_pages: u32) {
+        let limit = format!("PRAGMA max_page_count = {n_pages}");
+        sqlx::raw_sql(sqlx::AssertSqlSafe(limit)).execute(store.writer().unwrap()).await.unwrap();
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_full_disk_is_named_and_the_run_goes_on_once_there_is_space() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path().join("haq.db")).await.unwrap();
+        let run = store.create_run(&description(), "key").await.unwrap();
+        let checkpoint = |byte| Checkpoint { state: Some(vec![byte; 1 << 20]), delta: vec![byte] };
+        store.commit_episode(run, &episode(0), &checkpoint(0)).await.unwrap();
+
+        limit_pages(&store, 1).await;
+        let bigger = Checkpoint { state: Some(vec![1; 2 << 20]), delta: vec![1] };
+        let error = store.commit_episode(run, &episode(1), &bigger).await.unwrap_err();
+        assert!(matches!(error, StoreError::DiskFull { .. }), "{error}");
+        let saved = store.load_checkpoint(run).await.unwrap().unwrap();
+        assert_eq!((saved.state, saved.deltas), (Some((0, vec![0; 1 << 20])), vec![vec![0]]));
+        assert_eq!(store.episodes(run).await.unwrap(), [episode(0)]);
+
+        // The limit went with the connection that met it.
+        store.commit_episode(run, &episode(1), &bigger).await.unwrap();
+        assert_eq!(store.episodes(run).await.unwrap().len(), 2);
+    }
+}

@@ -11,7 +11,7 @@ use std::{
 
 use sqlx::{
     ConnectOptions, Connection, SqliteConnection,
-    migrate::{MigrateError, Migrator},
+    migrate::{Migrate, MigrateError, Migrator},
     sqlite::{SqliteConnectOptions, SqlitePoolOptions, SqliteSynchronous},
 };
 
@@ -41,7 +41,9 @@ impl Store {
             .idle_timeout(None)
             .max_lifetime(None)
             .acquire_timeout(WRITE_PATIENCE)
-            .test_before_acquire(false)
+            // A full disk makes SQLite end a transaction by itself, which sqlx does not notice:
+            // such a connection is of no more use.
+            .before_acquire(|connection, _| Box::pin(async { Ok(!connection.is_in_transaction()) }))
             .connect_lazy_with(options.clone().create_if_missing(true));
         let readers = SqlitePoolOptions::new()
             .max_connections(N_READERS)
@@ -128,16 +130,20 @@ impl Store {
     /// All missing steps in one transaction that shuts other processes out: every step
     /// happens once, or none does.
     async fn migrate(&self) -> Result<(), StoreError> {
-        let mut transaction = self.begin().await?;
-        MIGRATIONS.run(&mut *transaction).await.map_err(|error| match error {
+        let named = |error| match error {
             MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => {
                 StoreError::from_sqlite(self.path(), error)
             }
-            MigrateError::VersionMismatch(version) => {
-                StoreError::UnknownSchema { path: self.path().to_owned(), version }
-            }
             other => StoreError::from_sqlite(self.path(), other.into()),
-        })?;
+        };
+        let mut transaction = self.begin().await?;
+        // Another process may have been faster.
+        let schema = check_schema(self.path(), &mut transaction).await?;
+        let table = &MIGRATIONS.table_name;
+        transaction.ensure_migrations_table(table).await.map_err(named)?;
+        for migration in MIGRATIONS.iter().filter(|migration| migration.version > schema) {
+            transaction.apply(table, migration).await.map_err(named)?;
+        }
         transaction.commit().await.at(self.path())
     }
 }

@@ -67,7 +67,8 @@ impl Store {
         let claim = self.inner.claims.get(run)?;
         let mut transaction = self.begin().await?;
         let updated = sqlx::query(
-            "UPDATE runs SET state = ?3, error = ?4, evaluations = ?5, wall_s = ?6, best_episode = ?7
+            "UPDATE runs SET state = ?3, error = ?4, evaluations = ?5, wall_s = coalesce(?6, wall_s),
+                 best_episode = ?7
              WHERE id = ?1 AND claim = ?2 AND state = 'running'",
         )
         .bind(run)
