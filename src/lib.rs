@@ -4,3 +4,4 @@ pub mod onnx {
 pub mod data;
 pub mod domain;
 pub mod network;
+pub mod store;
