@@ -3,3 +3,4 @@ pub mod onnx {
 }
 pub mod domain;
 pub mod network;
+pub mod report;
