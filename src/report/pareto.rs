@@ -1,0 +1,526 @@
+//! Quality against a cost: every policy tried, the front, and what to compare it with.
+
+use std::collections::HashSet;
+
+use plotters::{
+    prelude::{DrawingBackend, RGBColor},
+    style::Color as _,
+};
+
+use crate::{
+    domain::{CostKind, EpisodeRecord, show_cost},
+    report::{
+        Reference, ReportError, RunView,
+        axis::{Axis, Unit, cost_name, lowest_shown, measure_name},
+        canvas::{Anchor, Area, Canvas, Figure, Font, Point},
+        frame::{Frame, Marker, Swatch, draw_header, plot_area},
+        labels::Placer,
+        theme,
+    },
+};
+
+/// Faint points closer than this cannot be told apart, in pixels.
+const CELL: f64 = 3.0;
+/// Faint points drawn of one run at most.
+const MOST_FAINT: usize = 2000;
+
+/// The Pareto front of one run, or of several laid over each other.
+#[derive(Debug, Clone)]
+pub struct ParetoFigure<'a> {
+    runs: Vec<Series<'a>>,
+    kind: CostKind,
+    x_unit: Unit,
+    y_unit: Unit,
+    x: Axis,
+    y: Axis,
+}
+
+/// One run, in display units.
+#[derive(Debug, Clone)]
+struct Series<'a> {
+    run: &'a RunView,
+    colour: RGBColor,
+    marker: Marker,
+    tried: Vec<Dot>,
+    front: Vec<Point>,
+    references: Vec<(Reference<'a>, Point)>,
+    chosen: Option<Point>,
+}
+
+/// A policy that was tried.
+#[derive(Debug, Clone, Copy)]
+struct Dot {
+    at: Point,
+    feasible: bool,
+}
+
+impl<'a> ParetoFigure<'a> {
+    /// # Errors
+    /// [`ReportError::Empty`] when no episode has a quality and a cost;
+    /// [`ReportError::Incomparable`] when the runs measured different things.
+    pub fn new(runs: &[&'a RunView], kind: CostKind) -> Result<Self, ReportError> {
+        let first = *runs
+            .first()
+            .ok_or_else(|| ReportError::Empty("no run was given for the Pareto front".into()))?;
+        for run in runs {
+            comparable(first, run, kind)?;
+        }
+        let y_unit = Unit::of_measure(first.description.measure);
+        let costs = runs.iter().flat_map(|run| &run.episodes).map(|e| e.cost.get(kind));
+        let largest = costs.filter(|cost| cost.is_finite()).fold(0.0, f64::max);
+        let x_unit = Unit::of_cost(kind, largest);
+        let runs: Vec<Series> = runs
+            .iter()
+            .enumerate()
+            .map(|(index, run)| Series::new(run, kind, x_unit, y_unit, index))
+            .collect();
+        if runs.iter().all(|series| series.tried.is_empty()) {
+            return Err(ReportError::Empty(format!(
+                "no episode of run {} has both a quality and a {kind}",
+                first.id
+            )));
+        }
+        let (x, y) = scales(&runs, kind, x_unit, y_unit);
+        Ok(Self { runs, kind, x_unit, y_unit, x, y })
+    }
+
+    fn first(&self) -> &'a RunView {
+        self.runs[0].run
+    }
+
+    fn title(&self) -> String {
+        let description = &self.first().description;
+        format!(
+            "{} · {} · {} against {}",
+            self.shared(|run| run.description.model.clone())
+                .unwrap_or_else(|| "several networks".into()),
+            self.shared(|run| run.description.profile.clone())
+                .unwrap_or_else(|| "several devices".into()),
+            measure_name(description.measure),
+            cost_name(self.kind, 1),
+        )
+    }
+
+    fn subtitle(&self) -> String {
+        if self.runs.len() > 1 {
+            let tried: usize = self.runs.iter().map(|series| series.tried.len()).sum();
+            return format!(
+                "{} runs · {tried} policies tried · on the search split",
+                self.runs.len()
+            );
+        }
+        let run = self.first();
+        let tried = self.runs[0].tried.len();
+        format!("{} · {tried} policies tried · on the search split", run.label())
+    }
+
+    /// What all runs have in common, if they do.
+    fn shared<T: PartialEq>(&self, of: impl Fn(&RunView) -> T) -> Option<T> {
+        let first = of(self.first());
+        self.runs.iter().all(|series| of(series.run) == first).then_some(first)
+    }
+
+    fn legend(&self) -> Vec<(Swatch, String)> {
+        let mut legend = Vec::new();
+        if let [series] = self.runs.as_slice() {
+            legend.push((Swatch::Series(series.colour, series.marker), "Pareto front".into()));
+            legend.push((Swatch::Faint(series.colour.mix(0.4)), "policies tried".into()));
+        } else {
+            let profiles_differ = self.shared(|run| run.description.profile.clone()).is_none();
+            for series in &self.runs {
+                let mut label = series.run.label();
+                if profiles_differ {
+                    label += &format!(" · {}", series.run.description.profile);
+                }
+                legend.push((Swatch::Series(series.colour, series.marker), label));
+            }
+        }
+        if self.runs.iter().any(|series| series.tried.iter().any(|dot| !dot.feasible)) {
+            legend.push((Swatch::Faint(theme::AXIS.mix(0.45)), "over budget".into()));
+        }
+        if self.runs.iter().any(|series| !series.references.is_empty()) {
+            legend.push((
+                Swatch::Hollow(theme::INK, Marker::Square),
+                "uniform, weights/activations".into(),
+            ));
+        }
+        if self.runs.iter().any(|series| series.chosen.is_some()) {
+            let colour = if self.runs.len() == 1 { theme::VERMILION } else { theme::INK };
+            legend.push((Swatch::Sign(colour, Marker::Star), "chosen".into()));
+        }
+        if self.runs.iter().any(|series| series.run.float_quality().is_some()) {
+            legend.push((Swatch::Dashed(theme::MUTED), "float".into()));
+        }
+        if self.runs.iter().any(|series| series.run.limit(self.kind).is_some()) {
+            legend.push((Swatch::Line(theme::PURPLE), "budget".into()));
+        }
+        legend
+    }
+
+    /// The budgets within the frame, each once, in display units.
+    fn limits(&self, frame: &Frame) -> Vec<f64> {
+        let limits = self.runs.iter().filter_map(|series| series.run.limit(self.kind));
+        let mut limits: Vec<f64> = limits.map(|limit| limit * self.x_unit.factor).collect();
+        limits.retain(|limit| frame.x.contains(*limit));
+        limits.sort_by(f64::total_cmp);
+        limits.dedup();
+        limits
+    }
+
+    /// Where a single run's budget ends, in pixels; what lies right of it is shaded.
+    fn shade(&self, frame: &Frame) -> Option<f64> {
+        let limit = *self.limits(frame).first()?;
+        (self.runs.len() == 1).then(|| frame.px(limit))
+    }
+
+    /// What lies beneath everything at a place, in pixels.
+    fn paper(&self, frame: &Frame, px: f64) -> RGBColor {
+        match self.shade(frame) {
+            Some(shade) if px >= shade => theme::SHADE,
+            _ => theme::PAPER,
+        }
+    }
+
+    fn draw_budgets<DB: DrawingBackend>(
+        &self,
+        canvas: &Canvas<DB>,
+        frame: &Frame,
+        placer: &mut Placer,
+    ) -> Result<(), ReportError> {
+        for limit in self.limits(frame) {
+            let px = frame.px(limit);
+            let Area { top, bottom, .. } = frame.area;
+            canvas.line((px, top), (px, bottom), theme::PURPLE, 1.75)?;
+            placer.take(Area::new(px - 1.0, top, px + 1.0, bottom), 4.0);
+            let words = format!("budget {}", show_cost(self.kind, limit / self.x_unit.factor));
+            self.label(canvas, frame, placer, (px, bottom - 22.0), &words, theme::PURPLE, 8.0)?;
+        }
+        Ok(())
+    }
+
+    fn draw_float<DB: DrawingBackend>(
+        &self,
+        canvas: &Canvas<DB>,
+        frame: &Frame,
+        placer: &mut Placer,
+    ) -> Result<(), ReportError> {
+        let mut drawn: Vec<f64> = Vec::new();
+        for series in &self.runs {
+            let Some(float) = series.run.float_quality() else { continue };
+            let y = float * self.y_unit.factor.abs();
+            if !frame.y.contains(y) || drawn.contains(&y) {
+                continue;
+            }
+            let Area { left, right, .. } = frame.area;
+            let py = frame.py(y);
+            canvas.dashes((left, py), (right, py), theme::MUTED, 1.5, (7.0, 4.0))?;
+            placer.take(Area::new(left, py - 1.0, right, py + 1.0), 4.0);
+            let words = format!("float {}", series.run.description.measure.show(float));
+            let font = Font::new(theme::SMALL, theme::MUTED);
+            let width = font.width(&words);
+            canvas.text((left + 8.0, py - 6.0), &words, font)?;
+            placer.take(Area::new(left, py - 20.0, left + 12.0 + width, py), 10.0);
+            drawn.push(y);
+        }
+        Ok(())
+    }
+
+    fn draw_tried<DB: DrawingBackend>(
+        &self,
+        canvas: &Canvas<DB>,
+        frame: &Frame,
+    ) -> Result<(), ReportError> {
+        let alpha = if self.runs.len() == 1 { 0.35 } else { 0.22 };
+        for series in &self.runs {
+            for dot in thinned(&series.tried, frame) {
+                let colour =
+                    if dot.feasible { series.colour.mix(alpha) } else { theme::AXIS.mix(0.4) };
+                canvas.disc(frame.at(dot.at.0, dot.at.1), 2.25, colour)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Says how much lies below the frame.
+    fn draw_below<DB: DrawingBackend>(
+        &self,
+        canvas: &Canvas<DB>,
+        frame: &Frame,
+        placer: &mut Placer,
+    ) -> Result<(), ReportError> {
+        let below = |dot: &&Dot| dot.at.1 < frame.y.low;
+        let count: usize =
+            self.runs.iter().map(|series| series.tried.iter().filter(below).count()).sum();
+        if count == 0 {
+            return Ok(());
+        }
+        let policies = if count == 1 { "policy lies" } else { "policies lie" };
+        let words = format!("{count} {policies} below this range");
+        let font = Font::new(theme::SMALL, theme::MUTED).anchor(Anchor::End);
+        let Area { right, bottom, .. } = frame.area;
+        let left = right - font.width(&words) - 26.0;
+        let veil = Area::new(left, bottom - 24.0, right - 4.0, bottom - 4.0);
+        canvas.fill(veil, self.paper(frame, left).mix(0.85))?;
+        canvas.text((right - 10.0, bottom - 10.0), &words, font)?;
+        Marker::Below.draw(canvas, (left + 8.0, bottom - 14.0), 4.0, theme::AXIS)?;
+        placer.take(Area::new(left, bottom - 26.0, right, bottom), 10.0);
+        Ok(())
+    }
+
+    fn draw_front<DB: DrawingBackend>(
+        &self,
+        canvas: &Canvas<DB>,
+        frame: &Frame,
+        placer: &mut Placer,
+        series: &Series,
+    ) -> Result<(), ReportError> {
+        let (below, shown): (Vec<Point>, Vec<Point>) =
+            series.front.iter().partition(|(_, y)| *y < frame.y.low);
+        let mut steps: Vec<Point> = Vec::new();
+        if let (Some(_), Some(&(x, _))) = (below.last(), shown.first()) {
+            steps.push((x, frame.y.low));
+        }
+        for &(x, y) in &shown {
+            if let Some(&(_, before)) = steps.last() {
+                steps.push((x, before));
+            }
+            steps.push((x, y));
+        }
+        let steps: Vec<Point> = steps.iter().map(|&(x, y)| frame.clamped(x, y)).collect();
+        canvas.path(&steps, series.colour, 2.25)?;
+        for pair in steps.windows(2) {
+            let ((x0, y0), (x1, y1)) = (pair[0], pair[1]);
+            let line = Area::new(x0.min(x1), y0.min(y1), x0.max(x1) + 2.0, y0.max(y1) + 2.0);
+            placer.take(line, 3.0);
+        }
+        let radius = if shown.len() > 60 { 3.25 } else { 4.5 };
+        for &(x, y) in &shown {
+            let at = frame.clamped(x, y);
+            series.marker.draw(canvas, at, radius, series.colour)?;
+            placer.take_point(at, radius + 1.0, 4.0);
+        }
+        Ok(())
+    }
+
+    /// The uniform policies, each drawn once even when several runs tried it; returns the
+    /// words to write beside them.
+    fn draw_references<DB: DrawingBackend>(
+        &self,
+        canvas: &Canvas<DB>,
+        frame: &Frame,
+        placer: &mut Placer,
+    ) -> Result<Vec<(String, Point, RGBColor)>, ReportError> {
+        let mut labels: Vec<(String, Point, RGBColor)> = Vec::new();
+        let alike = self
+            .shared(|run| (run.description.model_digest.clone(), run.description.profile.clone()));
+        for series in &self.runs {
+            let colour = if alike.is_some() { theme::INK } else { series.colour };
+            for (reference, (x, y)) in &series.references {
+                let (mut at, mut words) = (frame.clamped(*x, *y), reference.bits.to_string());
+                let is_below = *y < frame.y.low;
+                if is_below {
+                    let quality = y / self.y_unit.factor.abs();
+                    words += &format!(": {}", series.run.description.measure.show(quality));
+                    at.1 -= 7.0;
+                }
+                let near = |other: Point| (other.0 - at.0).hypot(other.1 - at.1) < 4.0;
+                if labels.iter().any(|(text, other, _)| *text == words && near(*other)) {
+                    continue;
+                }
+                if is_below {
+                    Marker::Below.draw(canvas, at, 5.0, colour)?;
+                } else {
+                    Marker::Square.draw_hollow(canvas, at, 5.0, colour)?;
+                }
+                placer.take_point(at, 6.0, 10.0);
+                labels.push((words, at, colour));
+            }
+        }
+        Ok(labels)
+    }
+
+    /// The star of every run; returns what is written beside it when there is one run.
+    fn draw_chosen<DB: DrawingBackend>(
+        &self,
+        canvas: &Canvas<DB>,
+        frame: &Frame,
+        placer: &mut Placer,
+    ) -> Result<Option<(String, Point)>, ReportError> {
+        let single = self.runs.len() == 1;
+        let mut label = None;
+        for series in &self.runs {
+            let Some((x, y)) = series.chosen else { continue };
+            let at = frame.clamped(x, y);
+            let colour = if single { theme::VERMILION } else { series.colour };
+            Marker::Star.draw(canvas, at, 8.0, colour)?;
+            placer.take_point(at, 11.0, 10.0);
+            let words = format!(
+                "{} at {}",
+                series.run.description.measure.show(y / self.y_unit.factor.abs()),
+                show_cost(self.kind, x / self.x_unit.factor)
+            );
+            label = single.then_some((words, at));
+        }
+        Ok(label)
+    }
+
+    /// A tick of the quality scale; distances are counted downwards from 0.
+    fn y_label(&self, tick: f64) -> String {
+        self.y.label(tick * self.y_unit.factor.signum())
+    }
+
+    /// Words beside a point, where they cover least, on a veil of paper.
+    fn label<DB: DrawingBackend>(
+        &self,
+        canvas: &Canvas<DB>,
+        frame: &Frame,
+        placer: &mut Placer,
+        at: Point,
+        words: &str,
+        colour: RGBColor,
+        gap: f64,
+    ) -> Result<(), ReportError> {
+        let font = Font::new(theme::SMALL, colour).bold();
+        let area = placer.place(at, font.width(words) + 4.0, theme::SMALL + 3.0, gap);
+        let nearest = (at.0.clamp(area.left, area.right), at.1.clamp(area.top, area.bottom));
+        if (nearest.0 - at.0).hypot(nearest.1 - at.1) > gap + 10.0 {
+            canvas.line(at, nearest, colour.mix(0.6), 1.0)?;
+        }
+        canvas.fill(area, self.paper(frame, area.left).mix(0.75))?;
+        canvas.text((area.left + 2.0, area.bottom - 4.0), words, font)
+    }
+}
+
+impl Figure for ParetoFigure<'_> {
+    fn description(&self) -> String {
+        format!("Pareto front: {}. {}", self.title(), self.subtitle())
+    }
+
+    fn draw<DB: DrawingBackend>(&self, canvas: &Canvas<DB>) -> Result<(), ReportError> {
+        let top = draw_header(canvas, &self.title(), &self.subtitle(), &self.legend())?;
+        let area = plot_area(canvas.width, top, canvas.height - 66.0);
+        let frame = Frame { area, x: self.x.clone(), y: self.y.clone() };
+        let mut placer = Placer::new(area);
+        if let Some(left) = self.shade(&frame) {
+            canvas.fill(Area { left, ..area }, theme::SHADE)?;
+        }
+        let description = &self.first().description;
+        let batch = self.shared(|run| run.description.batch).unwrap_or(1);
+        frame.draw_x(canvas, &format!("{} ({})", cost_name(self.kind, batch), self.x_unit.name))?;
+        let name = match self.y_unit.name {
+            "" => format!("{} (lower is better)", measure_name(description.measure)),
+            unit => format!("{} ({unit})", measure_name(description.measure)),
+        };
+        frame.draw_y(canvas, &name, |tick| self.y_label(tick))?;
+        self.draw_budgets(canvas, &frame, &mut placer)?;
+        self.draw_tried(canvas, &frame)?;
+        self.draw_float(canvas, &frame, &mut placer)?;
+        frame.draw_base(canvas)?;
+        for series in &self.runs {
+            self.draw_front(canvas, &frame, &mut placer, series)?;
+        }
+        self.draw_below(canvas, &frame, &mut placer)?;
+        let mut references = self.draw_references(canvas, &frame, &mut placer)?;
+        if let Some((words, at)) = self.draw_chosen(canvas, &frame, &mut placer)? {
+            self.label(canvas, &frame, &mut placer, at, &words, theme::VERMILION, 14.0)?;
+        }
+        references.sort_by(|(_, a, _), (_, b, _)| a.0.total_cmp(&b.0));
+        for (words, at, colour) in references {
+            self.label(canvas, &frame, &mut placer, at, &words, colour, 9.0)?;
+        }
+        Ok(())
+    }
+}
+
+impl<'a> Series<'a> {
+    fn new(run: &'a RunView, kind: CostKind, x: Unit, y: Unit, index: usize) -> Self {
+        let point = |episode: &EpisodeRecord| -> Option<Point> {
+            let cost = episode.cost.get(kind) * x.factor;
+            let quality = run.quality(episode)? * y.factor.abs();
+            cost.is_finite().then_some((cost, quality))
+        };
+        let tried = run.episodes.iter().filter_map(|episode| {
+            Some(Dot { at: point(episode)?, feasible: run.is_feasible(episode) })
+        });
+        let references = run
+            .references()
+            .into_iter()
+            .filter_map(|reference| Some((reference, point(reference.episode)?)));
+        Self {
+            run,
+            colour: theme::SERIES[index % theme::SERIES.len()],
+            marker: Marker::SERIES[index % Marker::SERIES.len()],
+            tried: tried.collect(),
+            front: run.front(kind).into_iter().filter_map(point).collect(),
+            references: references.collect(),
+            chosen: run.best().and_then(point),
+        }
+    }
+}
+
+/// Whether two runs may share a plot.
+fn comparable(first: &RunView, other: &RunView, kind: CostKind) -> Result<(), ReportError> {
+    let (a, b) = (&first.description, &other.description);
+    let reason = if a.measure != b.measure {
+        format!("one measured {}, the other {}", a.measure, b.measure)
+    } else if a.batch != b.batch && kind != CostKind::Size {
+        format!("their {kind} is that of a batch of {} and of {}", a.batch, b.batch)
+    } else {
+        return Ok(());
+    };
+    Err(ReportError::Incomparable { first: first.id, other: other.id, reason })
+}
+
+/// Both scales, over what matters: fronts, float, budgets, and what lies at their height.
+fn scales(runs: &[Series], kind: CostKind, x_unit: Unit, y_unit: Unit) -> (Axis, Axis) {
+    let scale = y_unit.factor.abs();
+    let floats = || runs.iter().filter_map(|series| Some(series.run.float_quality()? * scale));
+    let fronts = || runs.iter().flat_map(|series| series.front.iter().copied());
+    let tried = || runs.iter().flat_map(|series| series.tried.iter().map(|dot| dot.at));
+    let best = floats().chain(tried().map(|(_, y)| y)).fold(f64::NEG_INFINITY, f64::max);
+    let mut low = lowest_shown(best, fronts().map(|(_, y)| y), 0.5);
+    // A front of a point or two says little about what is interesting.
+    if fronts().count() < 4 {
+        let references = runs.iter().flat_map(|series| &series.references).map(|(_, at)| at.1);
+        low = low.min(lowest_shown(best, fronts().map(|(_, y)| y).chain(references), 0.5));
+    }
+    for (_, y) in runs.iter().filter_map(|series| series.chosen) {
+        low = low.min(y);
+    }
+    let y = Axis::around(low, best, 0.06, 7);
+    let visible = || tried().chain(fronts()).filter(|at| at.1 >= y.low).map(|at| at.0);
+    let limits = runs.iter().filter_map(|series| Some(series.run.limit(kind)? * x_unit.factor));
+    let references = runs.iter().flat_map(|series| &series.references).map(|(_, at)| at.0);
+    let (mut left, mut right) = (f64::INFINITY, f64::NEG_INFINITY);
+    for x in visible().chain(references) {
+        (left, right) = (left.min(x), right.max(x));
+    }
+    // A budget far from everything would leave the plot empty.
+    let reach = (right - left).max(right.abs() * 0.2);
+    let near = left - reach..right + reach;
+    for limit in limits.filter(|limit| near.contains(limit)) {
+        (left, right) = (left.min(limit), right.max(limit));
+    }
+    (Axis::around(left, right, 0.04, 8), y)
+}
+
+/// The points inside the frame, one for each small cell, at most [`MOST_FAINT`].
+fn thinned(dots: &[Dot], frame: &Frame) -> Vec<Dot> {
+    let mut seen = HashSet::new();
+    let mut kept: Vec<Dot> = dots
+        .iter()
+        .filter(|dot| frame.x.contains(dot.at.0) && frame.y.contains(dot.at.1))
+        .filter(|dot| {
+            let (x, y) = frame.at(dot.at.0, dot.at.1);
+            seen.insert(((x / CELL) as i64, (y / CELL) as i64, dot.feasible))
+        })
+        .copied()
+        .collect();
+    let step = kept.len().div_ceil(MOST_FAINT).max(1);
+    let mut index = 0;
+    kept.retain(|_| {
+        index += 1;
+        (index - 1) % step == 0
+    });
+    kept
+}
