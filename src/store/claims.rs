@@ -230,3 +230,32 @@ pub(super) fn now_unix_ms() -> i64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(now.as_millis()).unwrap_or(i64::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_heartbeat_renews_its_own_claim_only() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("haq.db");
+        let store = Store::open(&path).await.unwrap();
+        let run = store.create_run(&crate::store::tests::description(), "key").await.unwrap();
+        let silence = async || {
+            sqlx::query("UPDATE runs SET heartbeat_unix_ms = heartbeat_unix_ms - 31000")
+                .execute(store.writer().unwrap())
+                .await
+                .unwrap();
+            assert_eq!(store.abandoned().await.unwrap(), [run]);
+        };
+
+        silence().await;
+        assert!(store.beat(run, 1).await.unwrap());
+        assert_eq!(store.abandoned().await.unwrap(), [0; 0]);
+
+        silence().await;
+        Store::open(&path).await.unwrap().claim(run).await.unwrap();
+        assert!(!store.beat(run, 1).await.unwrap());
+        assert!(store.beat(run, 2).await.unwrap());
+    }
+}

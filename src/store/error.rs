@@ -127,6 +127,8 @@ impl StoreError {
             return Self::Database { path, source: error };
         };
         match code & 0xff {
+            // SQLITE_IOERR_SHMSIZE: no room for the lock file beside the database.
+            _ if code == 4874 => Self::DiskFull { path },
             5 | 6 => Self::Busy { path },
             8 => Self::ReadOnly { path, what: "the file or its folder".into() },
             10 => Self::InputOutput { path, detail: format!("{message}, code {code}") },

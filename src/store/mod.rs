@@ -99,7 +99,7 @@ mod tests {
         RunDescription, Strategy,
     };
 
-    fn description() -> RunDescription {
+    pub(super) fn description() -> RunDescription {
         RunDescription {
             model: "embedded".into(),
             model_digest: "1a2b".into(),

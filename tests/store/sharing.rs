@@ -2,7 +2,7 @@
 
 use std::{
     env,
-    io::{BufRead, BufReader},
+    io::{self, BufRead, BufReader, Write},
     path::Path,
     process::{Child, Command, Stdio},
     thread,
@@ -27,7 +27,7 @@ fn child_commits_episodes() {
     let run = store.create_run(&description(), KEY).unwrap();
     for index in 0..CHILD_EPISODES {
         store.commit_episode(run, &episode(index, 0.9, 0.004), &big_checkpoint(index)).unwrap();
-        println!("\ncommitted {run} {index}");
+        writeln!(io::stdout(), "\ncommitted {run} {index}").unwrap();
     }
     store.interrupt(run).unwrap();
 }
