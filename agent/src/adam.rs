@@ -1,6 +1,6 @@
 //! Adam (Kingma & Ba, ICLR 2015, algorithm 1), written out so that its moments can be saved and restored.
 
-use tch::{Kind, Tensor};
+use tch::Tensor;
 
 use crate::config::DdpgConfig;
 use crate::parameters::Parameters;
@@ -16,6 +16,8 @@ pub(crate) struct Adam {
     pub(crate) second_moment: Tensor,
     /// Steps taken so far; the bias correction depends on it.
     pub(crate) n_steps: u64,
+    /// Intermediate results: memory of this size is expensive to ask for again at each step.
+    scratch: [Tensor; 2],
 }
 
 impl Adam {
@@ -28,6 +30,7 @@ impl Adam {
             first_moment: parameters.flat().zeros_like(),
             second_moment: parameters.flat().zeros_like(),
             n_steps: 0,
+            scratch: [parameters.flat().zeros_like(), parameters.flat().zeros_like()],
         }
     }
 
@@ -37,15 +40,16 @@ impl Adam {
         let correction1 = 1.0 - self.beta1.powf(self.n_steps as f64);
         let correction2 = 1.0 - self.beta2.powf(self.n_steps as f64);
 
+        let [scaled, denominator] = &mut self.scratch;
         let _ = self.first_moment.lerp_(gradient, 1.0 - self.beta1);
+        let _ = gradient.mul_scalar_out(scaled, 1.0 - self.beta2);
         self.second_moment *= self.beta2;
-        let _ = self.second_moment.addcmul_(&(gradient * (1.0 - self.beta2)), gradient);
+        let _ = self.second_moment.addcmul_(scaled, gradient);
 
-        let mut denominator = self.second_moment.sqrt();
-        denominator /= correction2.sqrt();
-        denominator += self.epsilon;
-        let numerator = &self.first_moment * (-self.learning_rate / correction1);
-        let _ = tch::no_grad(|| parameters.flat_mut().addcdiv_(&numerator, &denominator));
-        debug_assert_eq!(parameters.flat().kind(), Kind::Float);
+        let _ = self.second_moment.sqrt_out(denominator);
+        *denominator /= correction2.sqrt();
+        *denominator += self.epsilon;
+        let _ = self.first_moment.mul_scalar_out(scaled, -self.learning_rate / correction1);
+        let _ = tch::no_grad(|| parameters.flat_mut().addcdiv_(scaled, denominator));
     }
 }

@@ -146,7 +146,8 @@ mod tests {
             edit(&mut config);
             config.validate().expect_err("the edit left the range").to_string()
         };
-        let cases: [(&str, fn(&mut DdpgConfig)); 17] = [
+        type Case = (&'static str, fn(&mut DdpgConfig));
+        let cases: [Case; 17] = [
             ("hidden_units[0]", |c| c.hidden_units = [0, 300]),
             ("hidden_units[1]", |c| c.hidden_units = [300, 5000]),
             ("actor_learning_rate", |c| c.actor_learning_rate = 0.0),

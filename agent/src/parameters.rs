@@ -36,6 +36,8 @@ pub(crate) struct Parameters {
     flat: Tensor,
     /// Weight, bias, weight, bias …: views into `flat`, each a leaf of the gradient's graph.
     views: Vec<Tensor>,
+    /// Where gradients are gathered: as long as `flat`, empty for a target.
+    gradient: Tensor,
 }
 
 /// Whether gradients will be asked of a network.
@@ -61,7 +63,9 @@ impl Parameters {
                 start += len;
             }
         }
-        Self { flat, views }
+        let n_gradient = if role == Role::Trained { flat.numel() as i64 } else { 0 };
+        let gradient = flat.new_zeros([n_gradient], (flat.kind(), flat.device()));
+        Self { flat, views, gradient }
     }
 
     /// Applies layer `index` to `[batch, inputs]`.
@@ -73,7 +77,7 @@ impl Parameters {
     pub(crate) fn gradient(&self, loss: &Tensor) -> Tensor {
         let gradients = Tensor::run_backward(&[loss], &self.views, false, false);
         let flattened: Vec<Tensor> = gradients.iter().map(|g| g.reshape([-1])).collect();
-        Tensor::cat(&flattened, 0)
+        Tensor::cat_out(&self.gradient, &flattened, 0)
     }
 
     pub(crate) fn flat(&self) -> &Tensor {

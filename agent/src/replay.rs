@@ -244,7 +244,8 @@ mod tests {
 
     #[test]
     fn a_transition_that_would_spoil_the_networks_is_named() {
-        let cases: [(&str, fn(&mut Transition)); 6] = [
+        type Case = (&'static str, fn(&mut Transition));
+        let cases: [Case; 6] = [
             ("observation has 3 values; this agent's observations have 2", |t| {
                 t.observation.push(0.0);
             }),

@@ -105,7 +105,7 @@ mod cart {
 
     /// Mean reward of a step; the start alternates between both sides.
     fn episode(agent: &mut Ddpg, learning: bool) -> f32 {
-        let side = if agent.episode() % 2 == 0 { 0.8 } else { -0.8 };
+        let side = if agent.episode().is_multiple_of(2) { 0.8 } else { -0.8 };
         let mut cart = Cart { position: side, velocity: 0.0 };
         let mut sum = 0.0;
         for step in 1..=STEPS {
