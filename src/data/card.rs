@@ -129,7 +129,7 @@ impl Card {
 
 fn check_flags(card: Option<&Card>, flags: &Overrides) -> Result<(), DataError> {
     let refuse = |what, found: String, needed: &str| {
-        Err(DataError::Preprocessing { what, found, needed: needed.into() })
+        Err(DataError::Setting { what, found, needed: needed.into() })
     };
     if let Some(scale) = flags.scale_max.filter(|scale| !(scale.is_finite() && *scale > 0.0)) {
         return refuse("the scale", scale.to_string(), "it needs to be above 0");
@@ -290,4 +290,129 @@ fn layout(value: &Value) -> Option<Layout> {
 /// Names in label order; a sentence about the classes is none.
 fn class_names(value: &Value) -> Option<Vec<String>> {
     value.as_array()?.iter().map(|name| name.as_str().map(str::to_owned)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn scale_texts_are_understood_or_refused() {
+        for (text, expected) in [
+            ("pixel/255 then (x-mean)/std", Some(255.0)),
+            ("pixel/255 then (x-mean)/std, that is (pixel-127)/128", Some(255.0)),
+            ("value/16 (values are 0..16) then (x-mean)/std", Some(16.0)),
+            ("Pixel / 255.0 then (x - mean) / std", Some(255.0)),
+            ("x/1", Some(1.0)),
+            ("pixel then (x-mean)/std", Some(1.0)),
+            ("none", Some(1.0)),
+            ("value/16", Some(16.0)),
+            ("pixel*2/255", None),
+            ("pixel/255 - 0.5", None),
+            ("pixel/0", None),
+            ("pixel/-1", None),
+            ("pixel/255/2", None),
+            ("none/255", None),
+            ("pixel/255 then (x-mean)*std", None),
+            ("pixel/255 then (x-mean)/std then clip", None),
+            ("(pixel-127)/128", None),
+            ("", None),
+        ] {
+            assert_eq!(parse_scale(text), expected, "{text}");
+        }
+    }
+
+    const FULL: &str = r#"{"input": {"scale": "pixel/255 then (x-mean)/std", "mean": [0.1, 0.2, 0.3],
+        "std": [0.5, 0.6, 0.7], "channel_order": "BGR", "layout": "NHWC", "resize": [9, 8],
+        "crop": 7, "interpolation": "bicubic"}, "classes": ["a", "b"]}"#;
+
+    #[test]
+    fn flags_win_over_the_card_key_by_key() {
+        let card = Card::parse("m.json", FULL.as_bytes()).expect("a valid card");
+        let resolve = |flags: &Overrides| Card::resolve(Some(&card), flags).expect("complete");
+        let plain = resolve(&Overrides::default());
+        assert_eq!(plain.mean, [0.1, 0.2, 0.3]);
+        assert_eq!((plain.bgr, plain.layout), (true, Layout::Nhwc));
+        assert_eq!(plain.resize, Some(Resize::Exact { height: 9, width: 8 }));
+        assert_eq!((plain.crop, plain.interpolation), (Some((7, 7)), Interpolation::Bicubic));
+        assert_eq!(plain.classes.as_deref(), Some(["a".into(), "b".into()].as_slice()));
+        let flags = Overrides {
+            mean: Some(vec![0.5]),
+            resize: Some(256),
+            crop: Some(224),
+            ..Overrides::default()
+        };
+        let expected = Preprocessing {
+            mean: vec![0.5],
+            resize: Some(Resize::ShorterSide(256)),
+            crop: Some((224, 224)),
+            ..plain
+        };
+        assert_eq!(resolve(&flags), expected);
+    }
+
+    #[test]
+    fn nothing_is_guessed_without_card_and_flags() {
+        let mean = || Some(vec![0.5]);
+        let default = Overrides::default;
+        for (name, flags, is_known) in [
+            ("nothing", default(), false),
+            ("mean alone", Overrides { mean: mean(), ..default() }, false),
+            ("sizes alone", Overrides { resize: Some(256), crop: Some(224), ..default() }, false),
+            ("mean and std", Overrides { mean: mean(), std: mean(), ..default() }, true),
+        ] {
+            match Card::resolve(None, &flags) {
+                Ok(found) => assert!(is_known && found.scale_max == 255.0, "{name}"),
+                Err(DataError::NoPreprocessing) => assert!(!is_known, "{name}"),
+                Err(error) => panic!("{name}: {error}"),
+            }
+        }
+    }
+
+    #[test]
+    fn a_card_that_cannot_be_understood_is_refused_by_key() {
+        for (json, expected) in [
+            ("{", "m.json: is not JSON: EOF while parsing an object at line 1 column 1"),
+            ("[]", "m.json: input.scale is absent; it needs to be `pixel/255 then (x-mean)/std`"),
+            (r#"{"scale_max": 255}"#, "m.json: input.mean is absent; give it in input.mean or by"),
+            (r#"{"scale": "half"}"#, "m.json: scale is \"half\"; it needs to be `pixel/255 then"),
+            (r#"{"scale_max": 0}"#, "m.json: scale_max is 0; a number above 0"),
+            (r#"{"mean": ["a"]}"#, "m.json: mean is [\"a\"]; a number or a list of numbers"),
+            (r#"{"std": [1, 0]}"#, "m.json: std is [1,0]; a number above 0 or a list of such"),
+            (r#"{"input": {"layout": "CHWN"}}"#, "m.json: layout is \"CHWN\"; NCHW or NHWC"),
+            (r#"{"channel_order": "HSV"}"#, "m.json: channel_order is \"HSV\"; RGB, BGR or grey"),
+            (r#"{"crop": -1}"#, "m.json: crop is -1; a side or [height, width] in pixels"),
+            (
+                r#"{"interpolation": "best"}"#,
+                "m.json: interpolation is \"best\"; nearest, bilinear",
+            ),
+        ] {
+            let card = Card::parse("m.json", json.as_bytes());
+            let result = card.and_then(|card| Card::resolve(Some(&card), &Overrides::default()));
+            let message = result.expect_err(json).to_string();
+            assert!(message.starts_with(expected), "{json}: {message}");
+        }
+    }
+
+    #[test]
+    fn flags_that_make_no_sense_are_refused() {
+        let flags = |mean: f32, std: f32| Overrides {
+            mean: Some(vec![mean]),
+            std: Some(vec![std]),
+            ..Overrides::default()
+        };
+        for (flags, expected) in [
+            (flags(0.5, 0.0), "--std is 0; each needs to be above 0"),
+            (flags(f32::NAN, 1.0), "--mean is NaN; each needs to be finite"),
+            (flags(127.0, 128.0), "--mean is 127; it is taken after values were scaled to 0 to 1"),
+            (Overrides { mean: Some(vec![]), ..flags(0.0, 1.0) }, "--mean is empty; one number"),
+            (Overrides { crop: Some(0), ..flags(0.0, 1.0) }, "--crop is 0; it needs to be above 0"),
+            (Overrides { scale_max: Some(-1.0), ..flags(0.0, 1.0) }, "the scale is -1; it needs"),
+        ] {
+            let message = Card::resolve(None, &flags).expect_err(expected).to_string();
+            assert!(message.starts_with(expected), "{message}");
+        }
+        let raw = Overrides { scale_max: Some(1.0), ..flags(127.0, 128.0) };
+        Card::resolve(None, &raw).expect("a mean of raw values with the scale said");
+    }
 }

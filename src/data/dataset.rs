@@ -124,6 +124,13 @@ impl Dataset {
         let (part, candidates) = self.candidates(split)?;
         let records = part.open(&self.purpose)?;
         let asked = self.spec.limits.asked(split);
+        if asked == Some(0) {
+            return Err(DataError::Setting {
+                what: "the number of images of a split",
+                found: "0".into(),
+                needed: "it needs to be above 0".into(),
+            });
+        }
         let n = split::count(split, asked, candidates.len()).ok_or_else(|| DataError::TooFew {
             path: self.path().to_owned(),
             split,

@@ -75,7 +75,7 @@ pub enum DataError {
     NoPreprocessing,
 
     #[error("{what} is {found}; {needed}")]
-    Preprocessing { what: &'static str, found: String, needed: String },
+    Setting { what: &'static str, found: String, needed: String },
 
     #[error(
         "the network's input shape is {found}; images need N,C,H,W (or N,H,W,C by the card's \

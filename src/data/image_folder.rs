@@ -250,7 +250,7 @@ impl Records for ImageFolder {
 fn decode(path: &Path) -> Result<RawImage, DataError> {
     let bytes = fs::read(path).map_err(DataError::unreadable(path))?;
     let refuse = |reason: String| DataError::NotAnImage { path: path.to_owned(), reason };
-    let mut reader = ImageReader::new(Cursor::new(&bytes))
+    let reader = ImageReader::new(Cursor::new(&bytes))
         .with_guessed_format()
         .map_err(DataError::unreadable(path))?;
     match reader.format() {
@@ -258,7 +258,6 @@ fn decode(path: &Path) -> Result<RawImage, DataError> {
         Some(ImageFormat::Png) => {}
         _ => return Err(refuse("it starts neither like a JPEG nor like a PNG file".into())),
     }
-    reader.no_limits();
     let image = reader.decode().map_err(|error| match error {
         image::ImageError::IoError(source) if source.kind() == io::ErrorKind::UnexpectedEof => {
             refuse("it is cut short".into())

@@ -7,9 +7,6 @@ use tch::{Kind, Tensor};
 
 use crate::data::{Layout, Preprocessing, record::Values};
 
-/// Images converted at once; bounds what exists twice while a tensor is filled.
-const CHUNK_IMAGES: usize = 64;
-
 /// Images of one split with their labels, ordered so that any prefix is balanced over the classes.
 #[derive(Debug)]
 pub struct Images {
@@ -70,24 +67,19 @@ impl Images {
         );
         let [channels, height, width] = self.shape;
         let n_values = channels * height * width;
-        let mut size = [range.len(), channels, height, width].map(|n| n as i64);
-        let out = Tensor::empty(size, (Kind::Float, tch::Device::Cpu));
-        let mut chunk = Vec::with_capacity(CHUNK_IMAGES.min(range.len()) * n_values);
-        for start in range.clone().step_by(CHUNK_IMAGES) {
-            let end = (start + CHUNK_IMAGES).min(range.end);
-            chunk.clear();
-            let values = start * n_values..end * n_values;
-            self.preprocessing.normalise(
-                &self.values,
-                values,
-                channels,
-                height * width,
-                &mut chunk,
-            );
-            size[0] = (end - start) as i64;
-            let first = (start - range.start) as i64;
-            out.narrow(0, first, size[0]).copy_(&Tensor::from_slice(&chunk).view(size));
-        }
+        let values = range.start * n_values..range.end * n_values;
+        let values = match &self.values {
+            Values::U8(bytes) => Tensor::from_slice(&bytes[values]).to_kind(Kind::Float),
+            Values::F32(floats) => Tensor::from_slice(&floats[values]),
+        };
+        let mut out = values.view([range.len(), channels, height, width].map(|n| n as i64));
+        let of_channels = |values: &[f32]| Tensor::from_slice(values).view([-1, 1, 1]);
+        let Preprocessing { scale_max, mean, std, .. } = &self.preprocessing;
+        // In this order and in place: as ((x / scale) - mean) / std is usually written, so the same
+        // bits, and no second copy of a large set.
+        let _ = out.g_div_scalar_(f64::from(*scale_max));
+        let _ = out.g_sub_(&of_channels(mean));
+        let _ = out.g_div_(&of_channels(std));
         match (self.is_flat, self.preprocessing.layout) {
             (true, _) => out.view([range.len() as i64, n_values as i64]),
             (false, Layout::Nchw) => out,

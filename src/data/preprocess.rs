@@ -111,7 +111,7 @@ impl InputShape {
         };
         for (what, values) in [("mean", &preprocessing.mean), ("std", &preprocessing.std)] {
             if values.len() != 1 && values.len() != input.channels {
-                return Err(DataError::Preprocessing {
+                return Err(DataError::Setting {
                     what,
                     found: format!("{} values", values.len()),
                     needed: format!(
@@ -161,7 +161,7 @@ impl Preprocessing {
             ("std", &self.std, self.std.iter().all(positive)),
         ] {
             if values.is_empty() || !is_valid {
-                return Err(DataError::Preprocessing {
+                return Err(DataError::Setting {
                     what,
                     found: format!("{values:?}"),
                     needed: "it needs finite numbers, and scale and std above 0".into(),
@@ -210,42 +210,6 @@ impl Preprocessing {
                 Some((side, side * image.width / image.height))
             }
             Resize::ShorterSide(side) => Some((side * image.height / image.width, side)),
-        }
-    }
-
-    /// Mean and standard deviation of a channel.
-    fn channel(&self, channel: usize) -> (f32, f32) {
-        let of = |values: &[f32]| values[if values.len() == 1 { 0 } else { channel }];
-        (of(&self.mean), of(&self.std))
-    }
-
-    /// Normalises whole images of `channels` planes with `plane` values each, appending to `out`.
-    pub(super) fn normalise(
-        &self,
-        values: &Values,
-        range: std::ops::Range<usize>,
-        channels: usize,
-        plane: usize,
-        out: &mut Vec<f32>,
-    ) {
-        // The same three roundings as ((x / scale) - mean) / std on tensors gives the same bits.
-        let value = |x: f32, (mean, std): (f32, f32)| ((x / self.scale_max) - mean) / std;
-        match values {
-            Values::U8(bytes) => {
-                let tables: Vec<[f32; 256]> = (0..channels)
-                    .map(|c| std::array::from_fn(|byte| value(byte as f32, self.channel(c))))
-                    .collect();
-                for (index, bytes) in bytes[range].chunks_exact(plane).enumerate() {
-                    let table = &tables[index % channels];
-                    out.extend(bytes.iter().map(|&byte| table[usize::from(byte)]));
-                }
-            }
-            Values::F32(floats) => {
-                for (index, floats) in floats[range].chunks_exact(plane).enumerate() {
-                    let channel = self.channel(index % channels);
-                    out.extend(floats.iter().map(|&x| value(x, channel)));
-                }
-            }
         }
     }
 }
@@ -305,7 +269,10 @@ fn resize(
     for plane in bytes.chunks_exact(image.height * image.width) {
         let plane = GrayImage::from_raw(old_width, old_height, plane.to_vec())
             .expect("a plane has height times width bytes");
-        let plane = imageops::resize(&plane, new_width, new_height, interpolation.filter());
+        // One direction after the other, since PIL rounds and clips to bytes in between.
+        let filter = interpolation.filter();
+        let plane = imageops::resize(&plane, new_width, old_height, filter);
+        let plane = imageops::resize(&plane, new_width, new_height, filter);
         resized.extend_from_slice(plane.as_raw());
     }
     Ok(RawImage { channels: image.channels, height, width, values: Values::U8(resized) })
@@ -350,4 +317,95 @@ fn crop_centre(
         Values::F32(_) => Values::F32(floats),
     };
     Ok(RawImage { channels: image.channels, height, width, values })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn preprocessing(mean: &[f32]) -> Preprocessing {
+        Preprocessing {
+            scale_max: 255.0,
+            mean: mean.to_vec(),
+            std: vec![1.0],
+            bgr: false,
+            layout: Layout::Nchw,
+            resize: None,
+            crop: None,
+            interpolation: Interpolation::default(),
+            classes: None,
+        }
+    }
+
+    fn bytes(channels: usize, height: usize, width: usize, values: &[u8]) -> RawImage {
+        RawImage { channels, height, width, values: Values::U8(values.to_vec()) }
+    }
+
+    #[test]
+    fn input_shapes_are_taken_as_images_or_refused() {
+        let nhwc = Preprocessing { layout: Layout::Nhwc, ..preprocessing(&[0.5]) };
+        let rgb = preprocessing(&[0.1, 0.2, 0.3]);
+        let grey = preprocessing(&[0.5]);
+        for (name, shape, preprocessing, expected) in [
+            ("with batch", vec![None, Some(3), Some(8), Some(9)], &rgb, "3x8x9"),
+            ("without batch", vec![Some(3), Some(8), Some(9)], &rgb, "3x8x9"),
+            ("channels last", vec![Some(1), Some(8), Some(9), Some(4)], &nhwc, "4x8x9"),
+            ("dynamic", vec![None, None, None, None], &rgb, "3xanyxany"),
+            ("vectors", vec![None, Some(64)], &grey, "64 values"),
+            ("five axes", vec![None; 5], &grey, "the network's input shape is [?, ?, ?, ?, ?]; "),
+            ("no rows", vec![None, Some(1), Some(0), Some(4)], &grey, "the network's input shape"),
+            (
+                "three means for one channel",
+                vec![None, Some(1), Some(8), Some(8)],
+                &rgb,
+                "mean is 3 values; the network's input [?, 1, 8, 8] has 1 channels",
+            ),
+            ("no mean", vec![None, Some(1), Some(8), Some(8)], &preprocessing(&[]), "mean is []; "),
+        ] {
+            let found = match InputShape::new(&shape, preprocessing) {
+                Ok(input) => input.text(),
+                Err(error) => error.to_string(),
+            };
+            assert!(found.starts_with(expected), "{name}: {found}");
+        }
+    }
+
+    #[test]
+    fn channels_are_repeated_weighed_and_reversed() {
+        let grey = bytes(1, 1, 2, &[7, 9]);
+        // Red, green, blue and white, in planes.
+        let colours = bytes(3, 2, 2, &[255, 0, 0, 255, 0, 255, 0, 255, 0, 0, 255, 255]);
+        assert_eq!(with_channels(grey.clone(), 3), bytes(3, 1, 2, &[7, 9, 7, 9, 7, 9]));
+        assert_eq!(with_channels(colours, 1), bytes(1, 2, 2, &[76, 150, 29, 255]));
+        assert_eq!(with_channels(grey.clone(), 4), grey);
+        let planes = bytes(3, 1, 2, &[1, 2, 3, 4, 5, 6]);
+        assert_eq!(reverse_channels(planes), bytes(3, 1, 2, &[5, 6, 3, 4, 1, 2]));
+    }
+
+    #[test]
+    fn the_centre_is_cut_as_torchvision_cuts_it() {
+        for (width, side, first) in [(5, 3, 1), (5, 2, 2), (7, 2, 2), (9, 2, 4), (4, 4, 0)] {
+            let row: Vec<u8> = (0..width as u8).collect();
+            let image = crop_centre(bytes(1, 1, width, &row), 1, side, "x").expect("smaller");
+            assert_eq!(image.values.get(0), f32::from(first as u8), "{side} of {width}");
+        }
+        let error = crop_centre(bytes(1, 1, 2, &[0, 0]), 1, 3, "x.png").expect_err("larger");
+        assert_eq!(
+            error.to_string(),
+            "x.png is 1x1x2; the network takes 1x3 cut from the centre: give a larger --resize or \
+             a smaller --crop"
+        );
+    }
+
+    #[test]
+    fn the_shorter_side_decides_the_size() {
+        let shorter =
+            Preprocessing { resize: Some(Resize::ShorterSide(256)), ..preprocessing(&[0.5]) };
+        for (height, width, expected) in
+            [(375, 500, (256, 341)), (500, 375, (341, 256)), (100, 100, (256, 256))]
+        {
+            let image = bytes(1, height, width, &[]);
+            assert_eq!(shorter.target_size(&image), Some(expected), "{height}x{width}");
+        }
+    }
 }
