@@ -94,7 +94,7 @@ pub fn page(run: &RunView) -> Result<String, ReportError> {
         .collect();
     let page = Page {
         run,
-        summary: summary_sentence(run),
+        summary: unbroken(&summary_sentence(run)),
         measure: measure_name(run.description.measure),
         objective,
         dark_plots: dark_plots(),
@@ -140,6 +140,22 @@ impl Page<'_> {
         };
         format!("{} · {budget}", self.run.label())
     }
+}
+
+/// The text with its units kept on the line of their numbers.
+fn unbroken(text: &str) -> String {
+    let units = ["%", "s", "ms", "µs", "ns", "J", "mJ", "µJ", "nJ", "pJ", "B", "kB", "MB", "GB"];
+    let is_unit = |word: &str| units.contains(&word.trim_end_matches([',', '.', ';', ')']));
+    let mut unbroken = String::with_capacity(text.len());
+    for (index, word) in text.split(' ').enumerate() {
+        match index {
+            0 => {}
+            _ if is_unit(word) => unbroken.push('\u{a0}'),
+            _ => unbroken.push(' '),
+        }
+        unbroken.push_str(word);
+    }
+    unbroken
 }
 
 fn plot<F: Figure>(figure: Result<F, ReportError>) -> Result<Plot, ReportError> {
@@ -265,7 +281,7 @@ fn provenance(run: &RunView) -> Vec<(String, String)> {
         ("device profile", description.profile.clone()),
         ("strategy", description.strategy.to_string()),
         ("seed", description.seed.to_string()),
-        ("episodes", format!("{} of {} planned", result.episodes, description.episodes_planned)),
+        ("episodes", format!("{} ({} planned)", result.episodes, description.episodes_planned)),
         ("evaluations", format!("{}, {reused} taken from the cache", result.evaluations)),
         ("time", format!("{:.1} s", result.wall_s)),
         ("images a batch, for costs", description.batch.to_string()),

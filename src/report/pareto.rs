@@ -88,14 +88,11 @@ impl<'a> ParetoFigure<'a> {
     fn subtitle(&self) -> String {
         if self.runs.len() > 1 {
             let tried: usize = self.runs.iter().map(|series| series.tried.len()).sum();
-            return format!(
-                "{} runs · {tried} policies tried · on the search split",
-                self.runs.len()
-            );
+            return format!("{} runs · {} · on the search split", self.runs.len(), policies(tried));
         }
         let run = self.first();
         let tried = self.runs[0].tried.len();
-        format!("{} · {tried} policies tried · on the search split", run.label())
+        format!("{} · {} · on the search split", run.label(), policies(tried))
     }
 
     /// What all runs have in common, if they do.
@@ -313,7 +310,11 @@ impl<'a> ParetoFigure<'a> {
                     at.1 -= 7.0;
                 }
                 let near = |other: Point| (other.0 - at.0).hypot(other.1 - at.1) < 4.0;
-                if labels.iter().any(|label| label.words == words && near(label.at)) {
+                // One point, one label, however many policies end there.
+                if let Some(label) = labels.iter_mut().find(|label| near(label.at)) {
+                    if !label.words.split(", ").any(|known| known == words) {
+                        label.words += &format!(", {words}");
+                    }
                     continue;
                 }
                 if is_below {
@@ -322,7 +323,7 @@ impl<'a> ParetoFigure<'a> {
                     Marker::Square.draw_hollow(canvas, at, 5.0, colour)?;
                 }
                 placer.take_point(at, 6.0, 10.0);
-                labels.push(Label { words, at, colour, gap: 9.0 });
+                labels.push(Label { words, at, colour: theme::INK, gap: 9.0 });
             }
         }
         Ok(labels)
@@ -370,8 +371,12 @@ impl<'a> ParetoFigure<'a> {
         let font = Font::new(theme::SMALL, colour).bold();
         let area = placer.place(at, font.width(words) + 4.0, theme::SMALL + 3.0, gap);
         let nearest = (at.0.clamp(area.left, area.right), at.1.clamp(area.top, area.bottom));
-        if (nearest.0 - at.0).hypot(nearest.1 - at.1) > gap + 10.0 {
-            canvas.line(at, nearest, colour.mix(0.6), 1.0)?;
+        let (dx, dy) = (nearest.0 - at.0, nearest.1 - at.1);
+        let distance = dx.hypot(dy);
+        if distance > gap + 10.0 {
+            let share = (gap - 2.0) / distance;
+            let edge = (at.0 + dx * share, at.1 + dy * share);
+            canvas.line(edge, nearest, colour.mix(0.6), 1.0)?;
         }
         canvas.fill(area, self.paper(frame, area.left).mix(0.75))?;
         canvas.text((area.left + 2.0, area.bottom - 4.0), words, font)
@@ -416,5 +421,12 @@ impl Figure for ParetoFigure<'_> {
             self.draw_label(canvas, &frame, &mut placer, label)?;
         }
         Ok(())
+    }
+}
+
+fn policies(tried: usize) -> String {
+    match tried {
+        1 => "1 policy tried".into(),
+        _ => format!("{tried} policies tried"),
     }
 }

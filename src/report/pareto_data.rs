@@ -89,11 +89,12 @@ pub fn scales(runs: &[Series], kind: CostKind, x_unit: Unit, y_unit: Unit) -> (A
     // A front of a point or two says little about what is interesting.
     if fronts().count() < 4 {
         let references = runs.iter().flat_map(|series| &series.references).map(|(_, at)| at.1);
-        low = low.min(lowest_shown(best, fronts().map(|(_, y)| y).chain(references), 0.5));
+        low = low.min(lowest_shown(best, fronts().map(|(_, y)| y).chain(references), 0.7));
     }
     for (_, y) in runs.iter().filter_map(|series| series.chosen) {
         low = low.min(y);
     }
+    low = low.min(best - y_unit.least_range());
     let y = Axis::around(low, best, 0.06, 7);
     let visible = || tried().chain(fronts()).filter(|at| at.1 >= y.low).map(|at| at.0);
     let limits = runs.iter().filter_map(|series| Some(series.run.limit(kind)? * x_unit.factor));

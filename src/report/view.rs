@@ -22,7 +22,7 @@ pub struct RunView {
     /// Standard deviation of the exploration noise at each episode, in units of the action
     /// (0 to 1); empty when the strategy has none.
     pub exploration: Vec<f64>,
-    /// Which images served for what.
+    /// Which images served for what; the page says that they are disjoint.
     pub splits: Vec<SplitUse>,
     /// Commands that make this run and this report again, in the order to type them.
     pub commands: Vec<String>,
