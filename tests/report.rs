@@ -443,6 +443,18 @@ fn the_front_holds_only_what_meets_the_budgets() {
 }
 
 #[test]
+fn the_front_is_right_beside_costs_that_are_no_numbers() {
+    let mut run = run(&Plan { budget: None, ..Plan::default() });
+    let clean: Vec<u32> = run.front(CostKind::Energy).iter().map(|e| e.index).collect();
+    let beaten = run.episodes.iter_mut().filter(|e| !clean.contains(&e.index)).take(5);
+    for (episode, energy) in beaten.zip([f64::NAN, f64::INFINITY, f64::NEG_INFINITY].repeat(2)) {
+        episode.cost.energy_j = energy;
+    }
+    let front: Vec<u32> = run.front(CostKind::Energy).iter().map(|e| e.index).collect();
+    assert_eq!(front, clean);
+}
+
+#[test]
 fn uniform_policies_are_known_by_their_free_layers() {
     let run = run(&Plan { episodes: 5, ..Plan::default() });
     let bits: Vec<String> =

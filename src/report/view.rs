@@ -97,14 +97,11 @@ impl RunView {
         let feasible: Vec<(&EpisodeRecord, f64)> = self
             .episodes
             .iter()
-            .filter(|episode| self.is_feasible(episode))
+            .filter(|episode| self.is_feasible(episode) && episode.cost.get(kind).is_finite())
             .filter_map(|episode| Some((episode, self.quality(episode)?)))
             .collect();
-        let points: Vec<(f64, f64)> = feasible
-            .iter()
-            .map(|(episode, quality)| (episode.cost.get(kind), *quality))
-            .filter(|(cost, _)| cost.is_finite())
-            .collect();
+        let points: Vec<(f64, f64)> =
+            feasible.iter().map(|(episode, quality)| (episode.cost.get(kind), *quality)).collect();
         pareto_front(&points).into_iter().map(|index| feasible[index].0).collect()
     }
 
