@@ -116,6 +116,12 @@ impl Unit {
             Measure::Kl | Measure::Mse => Self { factor: -1.0, name: "" },
         }
     }
+
+    /// The smallest range of a measure that is drawn, in display units: a plot of one point
+    /// is no place to admire a hundredth of it.
+    pub fn least_range(&self) -> f64 {
+        if self.factor > 1.0 { 1.0 } else { 1e-4 }
+    }
 }
 
 /// What a measure is called at an axis and in a heading.

@@ -376,8 +376,8 @@ fn failed(reason: impl Display) -> ReportError {
     ReportError::Draw(reason.to_string())
 }
 
-/// The text without characters that XML forbids or that break a line.
-fn printable(text: &str) -> String {
+/// The text without characters that XML forbids, break a line or move a terminal's cursor.
+pub fn printable(text: &str) -> String {
     let forbidden = |c: char| c.is_control() || matches!(c, '\u{FFFE}' | '\u{FFFF}');
     text.chars().map(|c| if forbidden(c) { ' ' } else { c }).collect()
 }

@@ -4,7 +4,7 @@ use plotters::prelude::DrawingBackend;
 
 use crate::report::{
     ReportError, RunView,
-    canvas::{Anchor, Area, Canvas, Font},
+    canvas::{Anchor, Area, Canvas, Font, printable},
     theme,
 };
 
@@ -76,7 +76,7 @@ pub fn layer_names(run: &RunView, n_layers: usize) -> Vec<String> {
     let layers = &run.description.layers;
     let names: Vec<String> = (0..n_layers)
         .map(|index| match layers.get(index) {
-            Some(layer) if !layer.name.trim().is_empty() => layer.name.clone(),
+            Some(layer) if !layer.name.trim().is_empty() => printable(&layer.name),
             _ => format!("layer {index}"),
         })
         .collect();

@@ -119,7 +119,8 @@ impl<'a> LearningFigure<'a> {
         let float = self.run.float_quality().map(|float| float * self.unit.factor.abs());
         let qualities = || self.tried.iter().map(|tried| tried.quality);
         let best = float.into_iter().chain(qualities()).fold(f64::NEG_INFINITY, f64::max);
-        Axis::around(lowest_shown(best, qualities(), 0.6), best, 0.06, 7)
+        let low = lowest_shown(best, qualities(), 0.6).min(best - self.unit.least_range());
+        Axis::around(low, best, 0.06, 7)
     }
 
     fn draw_curves<DB: DrawingBackend>(

@@ -5,8 +5,8 @@
 //!
 //! ```text
 //! RunView ─→ ParetoFigure, BitsFigure, LearningFigure, CostFigure ─→ .svg() .png() .write(path)
-//!         ├→ tables: layer_table, front_table, run_table, summary_sentence
-//!         └→ html: page
+//!         ├→ layer_table, front_table, comparison_table, run_table, summary_sentence
+//!         └→ page, write_page
 //! ```
 
 mod axis;
@@ -15,10 +15,14 @@ mod canvas;
 mod costs;
 mod error;
 mod frame;
+mod html;
 mod labels;
 mod layer_axis;
 mod learning;
 mod pareto;
+mod pareto_data;
+mod summary;
+mod tables;
 mod theme;
 mod view;
 
@@ -26,6 +30,9 @@ pub use bits::BitsFigure;
 pub use canvas::Figure;
 pub use costs::CostFigure;
 pub use error::ReportError;
+pub use html::{page, write_page};
 pub use learning::LearningFigure;
 pub use pareto::ParetoFigure;
+pub use summary::{Compared, comparison, difference, summary_sentence};
+pub use tables::{Look, RunRow, comparison_table, front_table, layer_table, run_table};
 pub use view::{Reference, RunView, SplitUse};

@@ -1,28 +1,22 @@
 //! Quality against a cost: every policy tried, the front, and what to compare it with.
 
-use std::collections::HashSet;
-
 use plotters::{
     prelude::{DrawingBackend, RGBColor},
     style::Color as _,
 };
 
 use crate::{
-    domain::{CostKind, EpisodeRecord, show_cost},
+    domain::{CostKind, show_cost},
     report::{
-        Reference, ReportError, RunView,
-        axis::{Axis, Unit, cost_name, lowest_shown, measure_name},
+        ReportError, RunView,
+        axis::{Axis, Unit, cost_name, measure_name},
         canvas::{Anchor, Area, Canvas, Figure, Font, Point},
         frame::{Frame, Marker, Swatch, draw_header, plot_area},
         labels::Placer,
+        pareto_data::{Dot, Series, comparable, scales, thinned},
         theme,
     },
 };
-
-/// Faint points closer than this cannot be told apart, in pixels.
-const CELL: f64 = 3.0;
-/// Faint points drawn of one run at most.
-const MOST_FAINT: usize = 2000;
 
 /// The Pareto front of one run, or of several laid over each other.
 #[derive(Debug, Clone)]
@@ -35,23 +29,13 @@ pub struct ParetoFigure<'a> {
     y: Axis,
 }
 
-/// One run, in display units.
-#[derive(Debug, Clone)]
-struct Series<'a> {
-    run: &'a RunView,
-    colour: RGBColor,
-    marker: Marker,
-    tried: Vec<Dot>,
-    front: Vec<Point>,
-    references: Vec<(Reference<'a>, Point)>,
-    chosen: Option<Point>,
-}
-
-/// A policy that was tried.
-#[derive(Debug, Clone, Copy)]
-struct Dot {
+/// Words that belong to a point.
+struct Label {
+    words: String,
     at: Point,
-    feasible: bool,
+    colour: RGBColor,
+    /// Pixels to stay away from the point.
+    gap: f64,
 }
 
 impl<'a> ParetoFigure<'a> {
@@ -104,14 +88,11 @@ impl<'a> ParetoFigure<'a> {
     fn subtitle(&self) -> String {
         if self.runs.len() > 1 {
             let tried: usize = self.runs.iter().map(|series| series.tried.len()).sum();
-            return format!(
-                "{} runs · {tried} policies tried · on the search split",
-                self.runs.len()
-            );
+            return format!("{} runs · {} · on the search split", self.runs.len(), policies(tried));
         }
         let run = self.first();
         let tried = self.runs[0].tried.len();
-        format!("{} · {tried} policies tried · on the search split", run.label())
+        format!("{} · {} · on the search split", run.label(), policies(tried))
     }
 
     /// What all runs have in common, if they do.
@@ -192,8 +173,13 @@ impl<'a> ParetoFigure<'a> {
             let Area { top, bottom, .. } = frame.area;
             canvas.line((px, top), (px, bottom), theme::PURPLE, 1.75)?;
             placer.take(Area::new(px - 1.0, top, px + 1.0, bottom), 4.0);
-            let words = format!("budget {}", show_cost(self.kind, limit / self.x_unit.factor));
-            self.label(canvas, frame, placer, (px, bottom - 22.0), &words, theme::PURPLE, 8.0)?;
+            let label = Label {
+                words: format!("budget {}", show_cost(self.kind, limit / self.x_unit.factor)),
+                at: (px, bottom - 22.0),
+                colour: theme::PURPLE,
+                gap: 8.0,
+            };
+            self.draw_label(canvas, frame, placer, &label)?;
         }
         Ok(())
     }
@@ -309,8 +295,8 @@ impl<'a> ParetoFigure<'a> {
         canvas: &Canvas<DB>,
         frame: &Frame,
         placer: &mut Placer,
-    ) -> Result<Vec<(String, Point, RGBColor)>, ReportError> {
-        let mut labels: Vec<(String, Point, RGBColor)> = Vec::new();
+    ) -> Result<Vec<Label>, ReportError> {
+        let mut labels: Vec<Label> = Vec::new();
         let alike = self
             .shared(|run| (run.description.model_digest.clone(), run.description.profile.clone()));
         for series in &self.runs {
@@ -324,7 +310,11 @@ impl<'a> ParetoFigure<'a> {
                     at.1 -= 7.0;
                 }
                 let near = |other: Point| (other.0 - at.0).hypot(other.1 - at.1) < 4.0;
-                if labels.iter().any(|(text, other, _)| *text == words && near(*other)) {
+                // One point, one label, however many policies end there.
+                if let Some(label) = labels.iter_mut().find(|label| near(label.at)) {
+                    if !label.words.split(", ").any(|known| known == words) {
+                        label.words += &format!(", {words}");
+                    }
                     continue;
                 }
                 if is_below {
@@ -333,7 +323,7 @@ impl<'a> ParetoFigure<'a> {
                     Marker::Square.draw_hollow(canvas, at, 5.0, colour)?;
                 }
                 placer.take_point(at, 6.0, 10.0);
-                labels.push((words, at, colour));
+                labels.push(Label { words, at, colour: theme::INK, gap: 9.0 });
             }
         }
         Ok(labels)
@@ -345,7 +335,7 @@ impl<'a> ParetoFigure<'a> {
         canvas: &Canvas<DB>,
         frame: &Frame,
         placer: &mut Placer,
-    ) -> Result<Option<(String, Point)>, ReportError> {
+    ) -> Result<Option<Label>, ReportError> {
         let single = self.runs.len() == 1;
         let mut label = None;
         for series in &self.runs {
@@ -359,7 +349,7 @@ impl<'a> ParetoFigure<'a> {
                 series.run.description.measure.show(y / self.y_unit.factor.abs()),
                 show_cost(self.kind, x / self.x_unit.factor)
             );
-            label = single.then_some((words, at));
+            label = single.then_some(Label { words, at, colour, gap: 14.0 });
         }
         Ok(label)
     }
@@ -370,21 +360,23 @@ impl<'a> ParetoFigure<'a> {
     }
 
     /// Words beside a point, where they cover least, on a veil of paper.
-    fn label<DB: DrawingBackend>(
+    fn draw_label<DB: DrawingBackend>(
         &self,
         canvas: &Canvas<DB>,
         frame: &Frame,
         placer: &mut Placer,
-        at: Point,
-        words: &str,
-        colour: RGBColor,
-        gap: f64,
+        label: &Label,
     ) -> Result<(), ReportError> {
+        let &Label { ref words, at, colour, gap } = label;
         let font = Font::new(theme::SMALL, colour).bold();
         let area = placer.place(at, font.width(words) + 4.0, theme::SMALL + 3.0, gap);
         let nearest = (at.0.clamp(area.left, area.right), at.1.clamp(area.top, area.bottom));
-        if (nearest.0 - at.0).hypot(nearest.1 - at.1) > gap + 10.0 {
-            canvas.line(at, nearest, colour.mix(0.6), 1.0)?;
+        let (dx, dy) = (nearest.0 - at.0, nearest.1 - at.1);
+        let distance = dx.hypot(dy);
+        if distance > gap + 10.0 {
+            let share = (gap - 2.0) / distance;
+            let edge = (at.0 + dx * share, at.1 + dy * share);
+            canvas.line(edge, nearest, colour.mix(0.6), 1.0)?;
         }
         canvas.fill(area, self.paper(frame, area.left).mix(0.75))?;
         canvas.text((area.left + 2.0, area.bottom - 4.0), words, font)
@@ -421,106 +413,20 @@ impl Figure for ParetoFigure<'_> {
         }
         self.draw_below(canvas, &frame, &mut placer)?;
         let mut references = self.draw_references(canvas, &frame, &mut placer)?;
-        if let Some((words, at)) = self.draw_chosen(canvas, &frame, &mut placer)? {
-            self.label(canvas, &frame, &mut placer, at, &words, theme::VERMILION, 14.0)?;
+        if let Some(label) = self.draw_chosen(canvas, &frame, &mut placer)? {
+            self.draw_label(canvas, &frame, &mut placer, &label)?;
         }
-        references.sort_by(|(_, a, _), (_, b, _)| a.0.total_cmp(&b.0));
-        for (words, at, colour) in references {
-            self.label(canvas, &frame, &mut placer, at, &words, colour, 9.0)?;
+        references.sort_by(|a, b| a.at.0.total_cmp(&b.at.0));
+        for label in &references {
+            self.draw_label(canvas, &frame, &mut placer, label)?;
         }
         Ok(())
     }
 }
 
-impl<'a> Series<'a> {
-    fn new(run: &'a RunView, kind: CostKind, x: Unit, y: Unit, index: usize) -> Self {
-        let point = |episode: &EpisodeRecord| -> Option<Point> {
-            let cost = episode.cost.get(kind) * x.factor;
-            let quality = run.quality(episode)? * y.factor.abs();
-            cost.is_finite().then_some((cost, quality))
-        };
-        let tried = run.episodes.iter().filter_map(|episode| {
-            Some(Dot { at: point(episode)?, feasible: run.is_feasible(episode) })
-        });
-        let references = run
-            .references()
-            .into_iter()
-            .filter_map(|reference| Some((reference, point(reference.episode)?)));
-        Self {
-            run,
-            colour: theme::SERIES[index % theme::SERIES.len()],
-            marker: Marker::SERIES[index % Marker::SERIES.len()],
-            tried: tried.collect(),
-            front: run.front(kind).into_iter().filter_map(point).collect(),
-            references: references.collect(),
-            chosen: run.best().and_then(point),
-        }
+fn policies(tried: usize) -> String {
+    match tried {
+        1 => "1 policy tried".into(),
+        _ => format!("{tried} policies tried"),
     }
-}
-
-/// Whether two runs may share a plot.
-fn comparable(first: &RunView, other: &RunView, kind: CostKind) -> Result<(), ReportError> {
-    let (a, b) = (&first.description, &other.description);
-    let reason = if a.measure != b.measure {
-        format!("one measured {}, the other {}", a.measure, b.measure)
-    } else if a.batch != b.batch && kind != CostKind::Size {
-        format!("their {kind} is that of a batch of {} and of {}", a.batch, b.batch)
-    } else {
-        return Ok(());
-    };
-    Err(ReportError::Incomparable { first: first.id, other: other.id, reason })
-}
-
-/// Both scales, over what matters: fronts, float, budgets, and what lies at their height.
-fn scales(runs: &[Series], kind: CostKind, x_unit: Unit, y_unit: Unit) -> (Axis, Axis) {
-    let scale = y_unit.factor.abs();
-    let floats = || runs.iter().filter_map(|series| Some(series.run.float_quality()? * scale));
-    let fronts = || runs.iter().flat_map(|series| series.front.iter().copied());
-    let tried = || runs.iter().flat_map(|series| series.tried.iter().map(|dot| dot.at));
-    let best = floats().chain(tried().map(|(_, y)| y)).fold(f64::NEG_INFINITY, f64::max);
-    let mut low = lowest_shown(best, fronts().map(|(_, y)| y), 0.5);
-    // A front of a point or two says little about what is interesting.
-    if fronts().count() < 4 {
-        let references = runs.iter().flat_map(|series| &series.references).map(|(_, at)| at.1);
-        low = low.min(lowest_shown(best, fronts().map(|(_, y)| y).chain(references), 0.5));
-    }
-    for (_, y) in runs.iter().filter_map(|series| series.chosen) {
-        low = low.min(y);
-    }
-    let y = Axis::around(low, best, 0.06, 7);
-    let visible = || tried().chain(fronts()).filter(|at| at.1 >= y.low).map(|at| at.0);
-    let limits = runs.iter().filter_map(|series| Some(series.run.limit(kind)? * x_unit.factor));
-    let references = runs.iter().flat_map(|series| &series.references).map(|(_, at)| at.0);
-    let (mut left, mut right) = (f64::INFINITY, f64::NEG_INFINITY);
-    for x in visible().chain(references) {
-        (left, right) = (left.min(x), right.max(x));
-    }
-    // A budget far from everything would leave the plot empty.
-    let reach = (right - left).max(right.abs() * 0.2);
-    let near = left - reach..right + reach;
-    for limit in limits.filter(|limit| near.contains(limit)) {
-        (left, right) = (left.min(limit), right.max(limit));
-    }
-    (Axis::around(left, right, 0.04, 8), y)
-}
-
-/// The points inside the frame, one for each small cell, at most [`MOST_FAINT`].
-fn thinned(dots: &[Dot], frame: &Frame) -> Vec<Dot> {
-    let mut seen = HashSet::new();
-    let mut kept: Vec<Dot> = dots
-        .iter()
-        .filter(|dot| frame.x.contains(dot.at.0) && frame.y.contains(dot.at.1))
-        .filter(|dot| {
-            let (x, y) = frame.at(dot.at.0, dot.at.1);
-            seen.insert(((x / CELL) as i64, (y / CELL) as i64, dot.feasible))
-        })
-        .copied()
-        .collect();
-    let step = kept.len().div_ceil(MOST_FAINT).max(1);
-    let mut index = 0;
-    kept.retain(|_| {
-        index += 1;
-        (index - 1) % step == 0
-    });
-    kept
 }

@@ -22,7 +22,7 @@ pub struct RunView {
     /// Standard deviation of the exploration noise at each episode, in units of the action
     /// (0 to 1); empty when the strategy has none.
     pub exploration: Vec<f64>,
-    /// Which images served for what.
+    /// Which images served for what; the page says that they are disjoint.
     pub splits: Vec<SplitUse>,
     /// Commands that make this run and this report again, in the order to type them.
     pub commands: Vec<String>,
@@ -97,14 +97,11 @@ impl RunView {
         let feasible: Vec<(&EpisodeRecord, f64)> = self
             .episodes
             .iter()
-            .filter(|episode| self.is_feasible(episode))
+            .filter(|episode| self.is_feasible(episode) && episode.cost.get(kind).is_finite())
             .filter_map(|episode| Some((episode, self.quality(episode)?)))
             .collect();
-        let points: Vec<(f64, f64)> = feasible
-            .iter()
-            .map(|(episode, quality)| (episode.cost.get(kind), *quality))
-            .filter(|(cost, _)| cost.is_finite())
-            .collect();
+        let points: Vec<(f64, f64)> =
+            feasible.iter().map(|(episode, quality)| (episode.cost.get(kind), *quality)).collect();
         pareto_front(&points).into_iter().map(|index| feasible[index].0).collect()
     }
 
