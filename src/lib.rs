@@ -1,5 +1,2 @@
-pub mod onnx {
-    include!(concat!(env!("OUT_DIR"), "/onnx.rs"));
-}
 pub mod domain;
 pub mod network;
