@@ -23,7 +23,7 @@ pub enum NetworkError {
     Dangling { node: String, tensor: String },
     #[error("{what} {name:?} is defined twice; names need to be unique")]
     Duplicate { what: &'static str, name: String },
-    #[error("the graph is cyclic: node {node} waits for its own output {tensor:?}")]
+    #[error("the graph is cyclic: node {node} reads {tensor:?}, which is made from what it writes")]
     Cyclic { node: String, tensor: String },
     #[error("tensor {tensor:?}: {reason}")]
     Tensor { tensor: String, reason: String },

@@ -2,8 +2,9 @@
 //! float network. Plain loops that the compiler turns into vector instructions.
 
 use rayon::prelude::*;
-use tch::{Device, Kind, Tensor};
+use tch::{Device, Kind, TchError, Tensor};
 
+use super::apply::apply;
 use crate::network::ops::{Grid, Op};
 
 /// What happens to each number: clipped first, then rounded to a grid.
@@ -30,10 +31,21 @@ impl Pass {
         }
     }
 
-    /// The operations of the pass, for tensors that the loops can not work on.
-    pub fn ops(&self) -> impl Iterator<Item = Op> {
+    /// The same by libtorch's operations, for tensors that the loops can not work on.
+    pub fn by_operations(
+        &self,
+        tensor: &Tensor,
+        addend: Option<&Tensor>,
+    ) -> Result<Tensor, TchError> {
+        let mut output = match addend {
+            Some(addend) => tensor.f_add(addend)?,
+            None => tensor.shallow_clone(),
+        };
         let clip = self.clip.map(|(low, high)| Op::Clip { low, high });
-        clip.into_iter().chain(self.grid.map(Op::FakeQuantize))
+        for op in clip.into_iter().chain(self.grid.map(Op::FakeQuantize)) {
+            output = apply(&op, &[Some(&output)])?;
+        }
+        Ok(output)
     }
 
     /// Replaces every number of `tensor`, `addend` added first.
@@ -178,6 +190,107 @@ fn each(output: &mut [f32], input: Option<&[f32]>, addend: Option<&[f32]>, f: im
         (Some(a), None) => output.iter_mut().zip(a).for_each(|(y, a)| *y = f(*a)),
         (Some(a), Some(b)) => {
             output.iter_mut().zip(a).zip(b).for_each(|((y, a), b)| *y = f(a + b));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn passes() -> impl Strategy<Value = Pass> {
+        let clip = prop_oneof![
+            Just(None),
+            Just(Some((0.0, f32::INFINITY))),
+            (-4f32..0.0, 0f32..6.0).prop_map(Some),
+        ];
+        let grid = (1e-3f32..1.0, 0i32..16, 1u32..9).prop_map(|(scale, zero_point, bits)| {
+            let high = (1 << bits) - 1;
+            Grid { scale, zero_point: zero_point.min(high), low: 0, high }
+        });
+        (clip, prop::option::of(grid)).prop_map(|(clip, grid)| Pass { clip, grid })
+    }
+
+    /// Numbers of every size, halves of the usual scales among them.
+    fn values() -> impl Strategy<Value = Vec<f32>> {
+        let value = prop_oneof![
+            -8f32..8.0,
+            (-40i32..40).prop_map(|n| n as f32 * 0.125),
+            prop::num::f32::NORMAL | prop::num::f32::ZERO | prop::num::f32::INFINITE,
+        ];
+        prop::collection::vec(value, 48)
+    }
+
+    fn tensor(values: &[f32], channels_last: bool) -> Tensor {
+        let flat = Tensor::from_slice(values);
+        if channels_last {
+            flat.reshape([2, 2, 4, 3]).permute([0, 3, 1, 2])
+        } else {
+            flat.reshape([2, 3, 2, 4])
+        }
+    }
+
+    fn bits(tensor: &Tensor) -> Vec<u32> {
+        let values = Vec::<f32>::try_from(tensor.contiguous().view([-1])).unwrap();
+        // All zeros and all that is not a number are alike.
+        values.iter().map(|x| if x.is_nan() { u32::MAX } else { (x + 0.0).to_bits() }).collect()
+    }
+
+    proptest! {
+        #[test]
+        fn loops_and_libtorch_agree_to_the_last_bit(
+            pass in passes(), a in values(), b in values(), channels_last: bool, sum: bool
+        ) {
+            let (a, b) = (tensor(&a, channels_last), tensor(&b, channels_last));
+            let b = sum.then_some(&b);
+            let expected = bits(&pass.by_operations(&a, b).unwrap());
+            prop_assert_eq!(&bits(&pass.compute(&a, b).unwrap()), &expected);
+            let mut a = a.copy();
+            prop_assert!(pass.overwrite(&mut a, b));
+            prop_assert_eq!(&bits(&a), &expected);
+        }
+
+        #[test]
+        fn a_clip_that_the_grid_absorbs_changes_nothing(
+            low in -4f32..4.0, span in 0f32..6.0, scale in 1e-2f32..1.0, zero_point in 0i32..16,
+            values in values()
+        ) {
+            let grid = Grid { scale, zero_point, low: 0, high: 15 };
+            let clip = (low, low + span);
+            let both = Pass { clip: Some(clip), grid: Some(grid) };
+            let fused = Pass { clip: Some(clip), grid: None }.then(&Op::FakeQuantize(grid));
+            let values = tensor(&values, false);
+            let expected = both.by_operations(&values, None).unwrap();
+            let found = fused.unwrap().compute(&values, None).unwrap();
+            prop_assert_eq!(bits(&found), bits(&expected));
+        }
+    }
+
+    #[test]
+    fn relu_before_an_unsigned_grid_is_absorbed() {
+        let grid = |zero_point| Grid { scale: 0.1, zero_point, low: 0, high: 15 };
+        let relu = Pass::default().then(&Op::Relu).unwrap();
+        assert_eq!(relu.then(&Op::FakeQuantize(grid(0))).unwrap().clip, None);
+        assert!(relu.then(&Op::FakeQuantize(grid(3))).unwrap().clip.is_some());
+    }
+
+    #[test]
+    fn memory_with_gaps_or_another_layout_is_refused() {
+        let pass = Pass::default().then(&Op::Relu).unwrap();
+        let whole = Tensor::zeros([2, 3, 4, 4], (Kind::Float, Device::Cpu));
+        let last = whole.permute([0, 2, 3, 1]).contiguous().permute([0, 3, 1, 2]);
+        for (name, tensor, addend, accepted) in [
+            ("whole", whole.shallow_clone(), None, true),
+            ("channels last", last.shallow_clone(), None, true),
+            ("every other column", whole.slice(3, 0, 4, 2), None, false),
+            ("one number repeated", whole.narrow(0, 0, 1).expand([2, 3, 4, 4], false), None, false),
+            ("whole numbers", whole.to_kind(Kind::Int64), None, false),
+            ("two layouts", whole.shallow_clone(), Some(&last), false),
+            ("two shapes", whole.shallow_clone(), Some(&whole.narrow(0, 0, 1)), false),
+        ] {
+            assert_eq!(pass.compute(&tensor, addend).is_some(), accepted, "{name}");
         }
     }
 }

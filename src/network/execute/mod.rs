@@ -262,14 +262,7 @@ fn run_pass(fused: &FusedPass, values: &mut Values<'_>) -> Result<Tensor, tch::T
     if let Some(output) = pass.compute(x, addend) {
         return Ok(output);
     }
-    let mut output = match addend {
-        Some(addend) => x.f_add(addend)?,
-        None => x.shallow_clone(),
-    };
-    for op in pass.ops() {
-        output = apply::apply(&op, &[Some(&output)])?;
-    }
-    Ok(output)
+    pass.by_operations(x, addend)
 }
 
 /// The value of a node whose inputs are all constants.
