@@ -3,7 +3,9 @@
 mod network_common;
 
 use haq::network::{Executable, Graph, QuantizableKind};
-use network_common::{Labelled, cifar10_test, digits_test, npz, reference, right_answers, shared};
+use network_common::{
+    Labelled, cifar10_test, digits_test, imagenet_sample, npz, reference, right_answers, shared,
+};
 use tch::{Device, Kind, Tensor};
 
 fn load(model: &str) -> Option<Graph> {
@@ -55,6 +57,14 @@ fn resnet20_gets_its_9173_of_10000_right() {
     let (Some(graph), Some(data)) = (load("resnet20_cifar10"), cifar10_test()) else { return };
     let executable = executable(&graph.folded().unwrap());
     assert_eq!(right_answers(&executable, &data, 64), 9173);
+}
+
+#[test]
+fn efficientnet_lite0_gets_its_520_of_600_right() {
+    let Some(graph) = load("efficientnet_lite0_imagenet") else { return };
+    let Some(data) = imagenet_sample() else { return };
+    let executable = executable(&graph.folded().unwrap());
+    assert_eq!(right_answers(&executable, &data, 8), 520);
 }
 
 #[test]

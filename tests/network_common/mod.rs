@@ -5,7 +5,7 @@
 
 use std::{collections::HashMap, io::Read, path::PathBuf};
 
-use haq::network::Executable;
+use haq::network::{Executable, keep_freed_memory};
 use tch::{Kind, Tensor};
 
 /// A file of the shared data; says so and returns none where it is absent.
@@ -65,13 +65,44 @@ pub fn digits_test() -> Option<Labelled> {
     })
 }
 
-/// How many labels are the class with the largest logit.
+/// The 600 photographs of the ImageNet sample.
+pub fn imagenet_sample() -> Option<Labelled> {
+    let folder = shared("imagenet_sample")?;
+    let list = std::fs::read_to_string(folder.join("labels.csv")).expect("the labels can be read");
+    let (mut pixels, mut labels) = (Vec::new(), Vec::new());
+    for line in list.lines().skip(1) {
+        let mut fields = line.split(',');
+        let (file, label) = (fields.next().unwrap(), fields.next().unwrap());
+        let path = [folder.join(file), folder.join("images").join(file)];
+        let path = path.iter().find(|path| path.exists()).expect("the image is there");
+        let image = image::open(path).expect("it is an image").into_rgb8();
+        pixels.push(Tensor::from_slice(image.as_raw()).reshape([224, 224, 3]));
+        labels.push(label.parse::<i64>().unwrap());
+    }
+    let pixels = Tensor::stack(&pixels, 0).permute([0, 3, 1, 2]).to_kind(Kind::Float);
+    Some(Labelled { images: (pixels - 127.0) / 128.0, labels: Tensor::from_slice(&labels) })
+}
+
+/// How many labels are the class with the largest logit. Each processor core takes batches.
 pub fn right_answers(executable: &Executable, data: &Labelled, batch: i64) -> i64 {
-    let images = data.images.split(batch, 0);
-    let labels = data.labels.split(batch, 0);
-    let right = |(images, labels): (&Tensor, &Tensor)| {
-        let logits = executable.run(images).expect("the network runs");
-        logits.argmax(1, false).eq_tensor(labels).sum(Kind::Int64).int64_value(&[])
+    keep_freed_memory();
+    tch::set_num_threads(1);
+    let batches = data.images.split(batch, 0).into_iter().zip(data.labels.split(batch, 0));
+    let queue = std::sync::Mutex::new(batches);
+    let work = |executable: Executable| {
+        tch::set_num_threads(1);
+        let mut right = 0;
+        loop {
+            let next = queue.lock().expect("no worker panicked").next();
+            let Some((images, labels)) = next else { return right };
+            let logits = executable.run(&images).expect("the network runs");
+            right += logits.argmax(1, false).eq_tensor(&labels).sum(Kind::Int64).int64_value(&[]);
+        }
     };
-    images.iter().zip(&labels).map(right).sum()
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    std::thread::scope(|scope| {
+        let start = |executable: Executable| scope.spawn(|| work(executable));
+        let workers: Vec<_> = (0..cores).map(|_| start(executable.share())).collect();
+        workers.into_iter().map(|worker| worker.join().expect("no worker panicked")).sum()
+    })
 }
