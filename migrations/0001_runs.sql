@@ -36,6 +36,7 @@ CREATE TABLE runs (
     evaluations               INTEGER NOT NULL DEFAULT 0, -- forward passes; the other episodes came from the cache
     wall_s                    REAL    NOT NULL DEFAULT 0, -- seconds of work, summed over interruptions
     best_episode              INTEGER,                    -- index of the best episode that meets the budgets
+    tested                    TEXT    NOT NULL DEFAULT '[]', -- JSON: other policies and their quality on the test split
 
     -- Which process works on it. A claim counts up each time one takes the run, so that
     -- a process which lost it can no longer write.

@@ -65,10 +65,11 @@ impl Store {
     pub async fn finish(&self, run: RunId, result: &RunResult) -> Result<(), StoreError> {
         let path = self.path();
         let claim = self.inner.claims.get(run)?;
+        let tested = to_json(&result.tested).at(path)?;
         let mut transaction = self.begin().await?;
         let updated = sqlx::query(
             "UPDATE runs SET state = ?3, error = ?4, evaluations = ?5, wall_s = coalesce(?6, wall_s),
-                 best_episode = ?7
+                 best_episode = ?7, tested = ?8
              WHERE id = ?1 AND claim = ?2 AND state = 'running'",
         )
         .bind(run)
@@ -78,6 +79,7 @@ impl Store {
         .bind(result.evaluations)
         .bind(result.wall_s)
         .bind(result.best_episode)
+        .bind(tested)
         .execute(&mut *transaction)
         .await
         .at(path)?;
@@ -328,6 +330,7 @@ fn run_of(
             best_episode: row.try_get("best_episode")?,
             best_test: quality("best-test"),
             float_test: quality("float-test"),
+            tested: json(row, "tested")?,
         },
     })
 }
