@@ -428,7 +428,10 @@ fn external_data_stays_in_the_models_folder() {
     ] {
         let message = load(location, offset, length).expect_err(location).to_string();
         assert!(message.contains(expected), "{location}: {message}");
-        assert!(message.contains("tensor \"w\""), "{location}: {message}");
+        assert!(
+            message.contains("model.onnx: tensor \"w\": external data"),
+            "{location}: {message}"
+        );
     }
     let error = Graph::load(folder.path().join("absent.onnx")).unwrap_err();
     assert!(matches!(error, NetworkError::Io { .. }), "{error}");

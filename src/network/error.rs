@@ -7,6 +7,8 @@ use std::path::PathBuf;
 pub enum NetworkError {
     #[error("{path}: {source}")]
     Io { path: PathBuf, source: std::io::Error },
+    #[error("{path}: {error}")]
+    File { path: PathBuf, error: Box<NetworkError> },
     #[error("not an ONNX model: {reason}")]
     NotOnnx { reason: String },
     #[error("the model needs opset {found} of {domain}; {supported} can be read")]

@@ -189,3 +189,34 @@ impl Graph {
         self.constants.retain(|tensor, _| used.contains(tensor));
     }
 }
+
+/// Small graphs for the tests of this module's neighbours.
+#[cfg(test)]
+pub(super) mod testing {
+    use super::*;
+
+    impl Graph {
+        /// A graph of one f32 input `x`; a dimension of 0 is left open.
+        pub fn sketch(dims: &[usize]) -> (Self, TensorId) {
+            let mut graph = Self::default();
+            let tensor = graph.add_tensor("x");
+            let open = |(axis, &n): (usize, &usize)| match n {
+                0 => InputDim::Open(format!("n{axis}")),
+                n => InputDim::Fixed(n),
+            };
+            let dims = dims.iter().enumerate().map(open).collect();
+            graph.inputs.push(GraphInput { tensor, element: ElementType::F32, dims });
+            (graph, tensor)
+        }
+
+        /// Adds a node; what it writes is the graph's one output.
+        pub fn draw(&mut self, op: Op, inputs: &[TensorId]) -> TensorId {
+            let name = op.name().to_lowercase();
+            let output = self.add_tensor(&name);
+            let inputs = inputs.iter().copied().map(Some).collect();
+            self.nodes.push(Node { name, op, inputs, output });
+            self.outputs = vec![output];
+            output
+        }
+    }
+}

@@ -91,3 +91,74 @@ impl Graph {
         known[tensor.0]
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::network::{
+        array::Array,
+        ops::{Cut, Grid, Unary, Window},
+    };
+
+    #[test]
+    fn signs_are_followed_through_the_network() {
+        let window =
+            || Window { kernel: [2, 2], stride: [2, 2], padding: [0; 4], dilation: [1, 1] };
+        let pad = |value| Op::Pad { before: vec![0, 0, 1, 1], after: vec![0; 4], value };
+        let grid = |zero_point| Op::FakeQuantize(Grid { scale: 0.1, zero_point, low: 0, high: 15 });
+        let cut = Cut { axis: 2, start: 0, end: i64::MAX, step: 2 };
+        for (name, ops, expected) in [
+            ("the input itself", vec![], false),
+            ("relu", vec![Op::Relu], true),
+            ("relu6", vec![Op::Clip { low: 0.0, high: 6.0 }], true),
+            ("clip below 0", vec![Op::Clip { low: -1.0, high: 6.0 }], false),
+            ("sigmoid", vec![Op::Sigmoid], true),
+            ("hardswish", vec![Op::HardSwish], false),
+            ("max pool", vec![Op::Relu, Op::MaxPool { window: window(), ceil: false }], true),
+            ("max pool of both signs", vec![Op::MaxPool { window: window(), ceil: false }], false),
+            ("mean", vec![Op::Relu, Op::GlobalAveragePool, Op::Flatten { axis: 1 }], true),
+            ("padding with 0", vec![Op::Relu, pad(0.0)], true),
+            ("padding with -1", vec![Op::Relu, pad(-1.0)], false),
+            ("slice", vec![Op::Relu, Op::Slice { cuts: vec![cut] }], true),
+            ("clip below 0 of a relu", vec![Op::Relu, Op::Clip { low: -1.0, high: 6.0 }], true),
+            ("negation", vec![Op::Relu, Op::Unary(Unary::Neg)], false),
+            ("unsigned grid", vec![grid(0)], true),
+            ("signed grid", vec![grid(7)], false),
+            ("signed grid of a relu", vec![Op::Relu, grid(7)], true),
+        ] {
+            let (mut graph, x) = Graph::sketch(&[0, 3, 8, 8]);
+            let tensor = ops.into_iter().fold(x, |tensor, op| graph.draw(op, &[tensor]));
+            assert_eq!(graph.is_non_negative(tensor), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_sum_is_non_negative_when_both_parts_are() {
+        let (mut graph, x) = Graph::sketch(&[0, 3]);
+        let relu = graph.draw(Op::Relu, &[x]);
+        let positive = graph.add_constant("p", Array::f32(vec![1], [2.0]));
+        let negative = graph.add_constant("n", Array::f32(vec![1], [-2.0]));
+        for (name, other, expected) in [
+            ("with itself", relu, true),
+            ("with the input", x, false),
+            ("with a positive constant", positive, true),
+            ("with a negative constant", negative, false),
+        ] {
+            for op in [Op::Add, Op::Concat { axis: 1 }] {
+                let sum = graph.draw(op, &[relu, other]);
+                assert_eq!(graph.is_non_negative(sum), expected, "{name}");
+            }
+        }
+    }
+
+    #[test]
+    fn only_layers_with_a_constant_weight_are_quantizable() {
+        let (mut graph, x) = Graph::sketch(&[0, 4]);
+        let weight = graph.add_constant("w", Array::f32(vec![4, 2], [0.5; 8]));
+        let product = graph.draw(Op::MatMul, &[x, weight]);
+        graph.draw(Op::MatMul, &[product, x]);
+        let layers = graph.quantizable_layers();
+        assert_eq!(layers.len(), 1);
+        assert_eq!((layers[0].input, layers[0].weight, layers[0].output_axis), (x, weight, 1));
+    }
+}

@@ -80,34 +80,13 @@ impl Graph {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::network::{
-        array::ElementType,
-        graph::{GraphInput, InputDim},
-        ops::Grid,
-    };
-
-    /// relu(x) + relu(x), with x of any length.
-    fn doubled_relu() -> (Graph, TensorId) {
-        let mut graph = Graph::default();
-        let x = graph.add_tensor("x");
-        let (relu, sum) = (graph.add_tensor("relu"), graph.add_tensor("sum"));
-        let dims = vec![InputDim::Open("n".into())];
-        graph.inputs.push(GraphInput { tensor: x, element: ElementType::F32, dims });
-        let node = |name: &str, op, inputs: Vec<TensorId>, output| Node {
-            name: name.into(),
-            op,
-            inputs: inputs.into_iter().map(Some).collect(),
-            output,
-        };
-        graph.nodes.push(node("relu", Op::Relu, vec![x], relu));
-        graph.nodes.push(node("add", Op::Add, vec![relu, relu], sum));
-        graph.outputs.push(sum);
-        (graph, relu)
-    }
+    use crate::network::ops::{Grid, Unary};
 
     #[test]
     fn every_reader_reads_what_is_inserted() {
-        let (mut graph, relu) = doubled_relu();
+        let (mut graph, x) = Graph::sketch(&[0]);
+        let relu = graph.draw(Op::Relu, &[x]);
+        graph.draw(Op::Add, &[relu, relu]);
         let grid = Grid { scale: 1.0, zero_point: 0, low: 0, high: 3 };
         let rounded = graph.insert_after(relu, Op::FakeQuantize(grid));
         assert_eq!(graph.tensor_name(rounded), "relu_quantized");
@@ -117,10 +96,26 @@ mod tests {
 
     #[test]
     fn an_operation_behind_the_input_comes_first() {
-        let (mut graph, _) = doubled_relu();
-        let x = graph.input().unwrap().tensor;
-        graph.insert_after(x, Op::Unary(crate::network::Unary::Neg));
+        let (mut graph, x) = Graph::sketch(&[0]);
+        graph.draw(Op::Relu, &[x]);
+        graph.insert_after(x, Op::Unary(Unary::Neg));
         assert_eq!(graph.nodes()[0].inputs, [Some(x)]);
         assert_eq!(graph.readers(x), [0]);
+    }
+
+    #[test]
+    fn outputs_stay_what_they_are() {
+        let (mut graph, x) = Graph::sketch(&[0]);
+        let relu = graph.draw(Op::Relu, &[x]);
+        graph.insert_after(relu, Op::Unary(Unary::Neg));
+        assert_eq!(graph.outputs(), [relu]);
+    }
+
+    #[test]
+    #[should_panic(expected = "a constant keeps its shape")]
+    fn a_constant_of_another_shape_is_refused() {
+        let (mut graph, _) = Graph::sketch(&[0]);
+        let tensor = graph.add_constant("c", Array::f32(vec![2], [1.0, 2.0]));
+        graph.set_constant(tensor, Array::f32(vec![1], [1.0]));
     }
 }

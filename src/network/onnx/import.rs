@@ -40,6 +40,7 @@ impl Graph {
         let error = |source| NetworkError::Io { path: path.to_owned(), source };
         let bytes = std::fs::read(path).map_err(error)?;
         Self::from_onnx(bytes.into(), path.parent())
+            .map_err(|error| NetworkError::File { path: path.to_owned(), error: Box::new(error) })
     }
 
     /// Reads an ONNX model from memory; external data is looked for in `base`.

@@ -193,3 +193,61 @@ fn check_input<'a>(
         expected: show_shape(&expected),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The shape of the one output, open dimensions as `n` and unknown ones as `?`.
+    fn open_shape(graph: &Graph) -> String {
+        let facts = graph.open_facts().unwrap();
+        show_shape(&facts[graph.output().unwrap().index()].as_ref().unwrap().shape)
+    }
+
+    #[test]
+    fn an_open_batch_stays_open_where_it_can() {
+        let target = |numbers: &[i64]| Array::i64(vec![numbers.len()], numbers.to_vec());
+        let reshape = || Op::Reshape { allow_zero: false };
+        for (name, op, second, expected) in [
+            ("relu", Op::Relu, None, "[n, 4, 6]"),
+            ("flatten", Op::Flatten { axis: 1 }, None, "[n, 24]"),
+            ("flatten of the batch too", Op::Flatten { axis: 2 }, None, "[?, 6]"),
+            ("copied batch", reshape(), Some(target(&[0, -1])), "[n, 24]"),
+            ("batch as the rest", reshape(), Some(target(&[-1, 24])), "[n, 24]"),
+            ("batch split up", reshape(), Some(target(&[-1, 12])), "[?, 12]"),
+            ("transpose", Op::Transpose { axes: vec![2, 0, 1] }, None, "[6, n, 4]"),
+            ("mean", Op::GlobalAveragePool, None, "[n, 4, 1]"),
+        ] {
+            let (mut graph, x) = Graph::sketch(&[0, 4, 6]);
+            let second = second.map(|array| graph.add_constant("s", array));
+            let inputs: Vec<TensorId> = std::iter::once(x).chain(second).collect();
+            graph.draw(op, &inputs);
+            assert_eq!(open_shape(&graph), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn inputs_that_share_a_name_share_a_length() {
+        let (mut graph, x) = Graph::sketch(&[0, 4]);
+        let y = graph.add_tensor("y");
+        let mut second = graph.inputs[0].clone();
+        second.tensor = y;
+        graph.inputs.push(second);
+        graph.draw(Op::Add, &[x, y]);
+        assert_eq!(open_shape(&graph), "[n, 4]");
+        assert!(graph.shapes_of(&[&[2, 4], &[2, 4]]).is_ok());
+        let message = graph.shapes_of(&[&[2, 4], &[3, 4]]).unwrap_err().to_string();
+        assert_eq!(message, "input \"y\" has shape [3, 4]; the network needs [n0, 4]");
+    }
+
+    #[test]
+    fn a_node_that_can_not_work_with_the_input_is_named() {
+        let (mut graph, x) = Graph::sketch(&[0, 0]);
+        let weight = graph.add_constant("w", Array::f32(vec![3, 5], vec![0.0; 15]));
+        let op = Op::Gemm { alpha: 1.0, beta: 1.0, transpose_a: false, transpose_b: true };
+        graph.draw(op, &[x, weight]);
+        assert_eq!(graph.shapes(&[2, 5]).unwrap().get(graph.output().unwrap()), [2, 3]);
+        let message = graph.shapes(&[2, 4]).unwrap_err().to_string();
+        assert_eq!(message, "node gemm (Gemm): rows of 4 numbers meet columns of 5");
+    }
+}
