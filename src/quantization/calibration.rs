@@ -12,8 +12,8 @@ use crate::{
     quantization::{
         clip::{RangeRule, activation_range},
         error::QuantizationError,
-        layer_matrix::{WeightRows, input_vectors},
-        moments::{MomentSums, Moments},
+        layer_matrix::{WeightRows, input_vectors, some_input_vectors},
+        moments::{Moments, SecondMomentSum},
     },
 };
 
@@ -139,7 +139,7 @@ fn sample_values(values: &Tensor, n: usize, batch_index: usize, sample: &mut Vec
     sample.push(high.double_value(&[]) as f32);
 }
 
-/// Second pass: moments of every layer's input, and its means after rounding.
+/// Second pass: moments of every layer's input, and its means before and after rounding.
 fn measure_layers(
     graph: &Graph,
     executable: &Executable,
@@ -149,53 +149,92 @@ fn measure_layers(
     grids: &BTreeMap<TensorId, Vec<Grid>>,
 ) -> Result<Vec<LayerStatistics>, QuantizationError> {
     let n_images = images.size()[0] as usize;
-    let mut sums: Vec<MomentSums> =
-        weights.iter().map(|rows| MomentSums::new(rows.n_groups, rows.n_columns)).collect();
-    let mut rounded: BTreeMap<TensorId, Vec<Tensor>> = BTreeMap::new();
+    let mut seconds: Vec<SecondMomentSum> =
+        weights.iter().map(|rows| SecondMomentSum::new(rows.n_groups, rows.n_columns)).collect();
+    let mut sums: BTreeMap<TensorId, ImageSums> = BTreeMap::new();
     let observed: Vec<TensorId> = grids.keys().copied().collect();
     for (index, batch) in batches(images).enumerate() {
         executable.run_observed(&batch, &observed, &mut |tensor, values| {
             let Some(grids) = grids.get(&tensor) else { return };
-            add_rounded_sums(values, grids, rounded.entry(tensor).or_default());
+            sums.entry(tensor).or_insert_with(|| ImageSums::new(values, grids)).add(values, grids);
             for (layer_index, layer) in layers.iter().enumerate().filter(|(_, l)| l.input == tensor)
             {
                 let rows = &weights[layer_index];
-                let vectors = input_vectors(&graph.nodes()[layer.node].op, rows, values);
                 let wanted = (VECTORS_PER_COLUMN * rows.n_columns).max(1 << 14).div_ceil(n_images);
-                let stride = (vectors.size()[3] / wanted as i64).max(1);
-                sums[layer_index].add(&vectors, stride, index as i64 * 5);
+                let op = &graph.nodes()[layer.node].op;
+                seconds[layer_index].add(&some_input_vectors(op, rows, values, wanted, index));
             }
         })?;
     }
-    let statistics = layers.iter().zip(weights).zip(sums).map(|((layer, rows), sums)| {
+    let statistics = layers.iter().zip(weights).zip(seconds).map(|((layer, rows), second)| {
         let op = &graph.nodes()[layer.node].op;
-        let rounded_means =
-            rounded[&layer.input].iter().map(|sum| mean_vector(op, rows, sum, n_images)).collect();
-        LayerStatistics { moments: sums.finish(), rounded_means }
+        let sums = &sums[&layer.input];
+        let mean = |sum: &[f64]| mean_vector(op, rows, &sums.to_tensor(sum), n_images);
+        LayerStatistics {
+            moments: Moments::new(rows.n_groups, mean(&sums.float), second.finish()),
+            rounded_means: sums.rounded.iter().map(|sum| mean(sum)).collect(),
+        }
     });
     Ok(statistics.collect())
 }
 
-/// Adds the batch, rounded to each width and summed over its images, to `sums`.
-fn add_rounded_sums(values: &Tensor, grids: &[Grid], sums: &mut Vec<Tensor>) {
-    for (index, grid) in grids.iter().enumerate() {
-        let zero_point = f64::from(grid.zero_point);
-        let (low, high) = (f64::from(grid.low) - zero_point, f64::from(grid.high) - zero_point);
-        let mut rounded = values / f64::from(grid.scale);
-        let rounded = rounded.round_().clamp_(low, high).g_mul_scalar_(f64::from(grid.scale));
-        let sum = rounded.sum_dim_intlist([0].as_slice(), true, Kind::Float).to_kind(Kind::Double);
-        match sums.get_mut(index) {
-            Some(total) => *total += sum,
-            None => sums.push(sum),
+/// A tensor summed over images: as it is, and rounded to each of its grids.
+struct ImageSums {
+    /// Of one image, as the network sees it: `[c, h, w]` or another.
+    shape: Vec<i64>,
+    float: Vec<f64>,
+    rounded: Vec<Vec<f64>>,
+}
+
+impl ImageSums {
+    fn new(values: &Tensor, grids: &[Grid]) -> Self {
+        let shape = values.size()[1..].to_vec();
+        let n = shape.iter().product::<i64>() as usize;
+        Self { shape, float: vec![0.0; n], rounded: vec![vec![0.0; n]; grids.len()] }
+    }
+
+    fn add(&mut self, values: &Tensor, grids: &[Grid]) {
+        let flat = memory_order(values).to_kind(Kind::Float).contiguous().view(-1);
+        let values: Vec<f32> = Vec::try_from(flat).expect("a flat f32 tensor is a vector");
+        let n = self.float.len();
+        let add = |total: &mut [f64], round: &(dyn Fn(&[f32], &mut [f32]) + Sync)| {
+            let mut sum = vec![0.0f32; n];
+            values.chunks(n).for_each(|image| round(image, &mut sum));
+            total.iter_mut().zip(&sum).for_each(|(total, sum)| *total += f64::from(*sum));
+        };
+        add(&mut self.float, &|image, sum| sum.iter_mut().zip(image).for_each(|(s, x)| *s += x));
+        self.rounded.par_iter_mut().zip(grids).for_each(|(total, grid)| {
+            let inverse = 1.0 / grid.scale;
+            let low = (grid.low - grid.zero_point) as f32;
+            let high = (grid.high - grid.zero_point) as f32;
+            add(total, &|image, sum| {
+                for (sum, x) in sum.iter_mut().zip(image) {
+                    *sum += (x * inverse).round_ties_even().clamp(low, high) * grid.scale;
+                }
+            });
+        });
+    }
+
+    /// A sum as one image, `[1, ...]`.
+    fn to_tensor(&self, sum: &[f64]) -> Tensor {
+        let sum = Tensor::from_slice(sum);
+        match *self.shape.as_slice() {
+            [c, h, w] => sum.view([1, h, w, c]).permute([0, 3, 1, 2]),
+            _ => sum.view([&[1], self.shape.as_slice()].concat().as_slice()),
         }
     }
+}
+
+/// Feature maps with their channels last, as they lie in memory; others as they are.
+fn memory_order(values: &Tensor) -> Tensor {
+    if values.dim() == 4 { values.permute([0, 2, 3, 1]) } else { values.shallow_clone() }
 }
 
 /// The mean input vector, `[n_groups * n_columns]`, from a tensor summed over images.
 ///
 /// Unfolding is linear, so the sum unfolds to the sum of the vectors.
 fn mean_vector(op: &Op, rows: &WeightRows, sum: &Tensor, n_images: usize) -> Vec<f64> {
-    let vectors = input_vectors(op, rows, &sum.to_kind(Kind::Float)).to_kind(Kind::Double);
+    let vectors = input_vectors(op, rows, sum);
     let positions = vectors.size()[3] as f64 * vectors.size()[0] as f64;
     let total = vectors.sum_dim_intlist([0, 3].as_slice(), false, Kind::Double);
     let mean = (total / (positions * n_images as f64)).contiguous().view(-1);

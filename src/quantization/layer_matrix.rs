@@ -1,6 +1,6 @@
 //! A layer as matrix products: weight rows, and the input vectors they multiply.
 
-use tch::{Kind, Tensor};
+use tch::Tensor;
 
 use crate::network::{Array, Graph, Op, QuantizableLayer, Window};
 
@@ -75,43 +75,65 @@ fn transpose(values: &[f32], n_rows: usize, n_columns: usize) -> Vec<f32> {
 /// The vectors that a layer's weight rows multiply, for a batch of its inputs.
 ///
 /// - `input`: as the layer reads it, `[n, c, h, w]` or `[.., in]`
-/// - returns: `[n, n_groups, n_columns, positions]`, f32
+/// - returns: `[n, n_groups, n_columns, positions]`, of the input's kind
 pub fn input_vectors(op: &Op, weights: &WeightRows, input: &Tensor) -> Tensor {
+    let n = input.size()[0];
     let (groups, columns) = (weights.n_groups as i64, weights.n_columns as i64);
     match op {
         Op::Conv { window, .. } => {
-            let n = input.size()[0];
-            unfold(window, input).view([n, groups, columns, -1])
+            unfold(window, &pad(window, input), [1, 1]).reshape([n, groups, columns, -1])
         }
         Op::Gemm { transpose_a: true, .. } => input.tr().reshape([-1, 1, columns, 1]),
         Op::Gemm { .. } => input.reshape([-1, 1, columns, 1]),
-        Op::MatMul => {
-            // Rows of one image stay together, so that positions mean the same everywhere.
-            let n = input.size()[0];
-            input.reshape([n, -1, columns]).transpose(1, 2).unsqueeze(1)
-        }
+        Op::MatMul => input.reshape([n, -1, columns]).transpose(1, 2).unsqueeze(1),
         op => unreachable!("{op:?} is not quantizable"),
     }
 }
 
-/// Patches as columns: `[n, c * kh * kw, positions]`.
-fn unfold(window: &Window, input: &Tensor) -> Tensor {
-    let [kh, kw] = window.kernel.map(|k| k as i64);
-    let [top, left, bottom, right] = window.padding.map(|p| p as i64);
-    if kh == 1 && kw == 1 && window.stride == [1, 1] && window.padding == [0; 4] {
-        return input.flatten(2, -1).contiguous();
-    }
-    let padded = if window.padding == [0; 4] {
-        input.shallow_clone()
-    } else {
-        input.constant_pad_nd([left, right, top, bottom])
+/// About `wanted` vectors an image, or all where there are fewer: neighbouring positions say
+/// nearly the same. Batches look at different positions.
+pub fn some_input_vectors(
+    op: &Op,
+    weights: &WeightRows,
+    input: &Tensor,
+    wanted: usize,
+    batch_index: usize,
+) -> Tensor {
+    let Op::Conv { window, .. } = op else { return input_vectors(op, weights, input) };
+    let (n, padded) = (input.size()[0], pad(window, input));
+    let positions = |axis: usize| {
+        let extent = (window.dilation[axis] * (window.kernel[axis] - 1) + 1) as i64;
+        (padded.size()[axis + 2] - extent) / window.stride[axis] as i64 + 1
     };
-    padded
-        .im2col(
-            [kh, kw],
-            window.dilation.map(|d| d as i64),
-            [0, 0],
-            window.stride.map(|s| s as i64),
-        )
-        .to_kind(Kind::Float)
+    let per_axis = (wanted as f64).sqrt();
+    let step = |axis: usize| ((positions(axis) as f64 / per_axis).floor() as i64).max(1);
+    let steps = [step(0), step(1)];
+    // An offset inside one step keeps every position reachable.
+    let offset = |axis: usize, salt: usize| {
+        (batch_index * salt) as i64 % steps[axis] * window.stride[axis] as i64
+    };
+    let (top, left) = (offset(0, 1), offset(1, 3));
+    let size = padded.size();
+    let shifted = padded.narrow(2, top, size[2] - top).narrow(3, left, size[3] - left);
+    let (groups, columns) = (weights.n_groups as i64, weights.n_columns as i64);
+    unfold(window, &shifted, steps).reshape([n, groups, columns, -1])
+}
+
+fn pad(window: &Window, input: &Tensor) -> Tensor {
+    if window.padding == [0; 4] {
+        return input.shallow_clone();
+    }
+    let [top, left, bottom, right] = window.padding.map(|p| p as i64);
+    input.constant_pad_nd([left, right, top, bottom])
+}
+
+/// Patches as columns, `[n, c * kh * kw, positions]`, at every `steps`-th position.
+fn unfold(window: &Window, padded: &Tensor, steps: [i64; 2]) -> Tensor {
+    let stride = [window.stride[0] as i64 * steps[0], window.stride[1] as i64 * steps[1]];
+    padded.im2col(
+        window.kernel.map(|k| k as i64),
+        window.dilation.map(|d| d as i64),
+        [0, 0],
+        stride,
+    )
 }

@@ -25,6 +25,18 @@ pub enum Rounding {
     SecondOrder,
 }
 
+/// Who reads the rounded form of a tensor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RoundedReads {
+    /// The layers with weights, as in HAQ: an addition of a skip connection works on what the
+    /// accumulators held.
+    #[default]
+    Layers,
+    /// Every reader, skip connections too: the tensor exists in its rounded form only.
+    All,
+}
+
 /// A complete post-training recipe.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Method {
@@ -32,70 +44,52 @@ pub struct Method {
     pub rounding: Rounding,
     pub activation_range: RangeRule,
     pub bias_correction: bool,
+    pub rounded_reads: RoundedReads,
 }
 
 impl Default for Method {
     /// `gptq`.
     fn default() -> Self {
-        Self {
-            weight_clip: WeightClip::Mse,
-            rounding: Rounding::SecondOrder,
-            activation_range: RangeRule::Mse,
-            bias_correction: true,
-        }
+        GPTQ
     }
 }
 
+const GPTQ: Method = Method {
+    weight_clip: WeightClip::Mse,
+    rounding: Rounding::SecondOrder,
+    activation_range: RangeRule::Mse,
+    bias_correction: true,
+    rounded_reads: RoundedReads::Layers,
+};
+
+const MSE: Method = Method { rounding: Rounding::Nearest, bias_correction: false, ..GPTQ };
+
 /// Name, recipe and one line on it, best first.
-const NAMED: [(&str, Method, &str); 5] = [
+const NAMED: [(&str, Method, &str); 6] = [
+    ("gptq", GPTQ, "clips by squared error, second-order rounding, bias correction"),
     (
-        "gptq",
-        Method {
-            weight_clip: WeightClip::Mse,
-            rounding: Rounding::SecondOrder,
-            activation_range: RangeRule::Mse,
-            bias_correction: true,
-        },
-        "clips by squared error, second-order rounding, bias correction",
+        "gptq-stored",
+        Method { rounded_reads: RoundedReads::All, ..GPTQ },
+        "the same, and skip connections read rounded tensors too",
     ),
     (
         "mse-corrected",
-        Method {
-            weight_clip: WeightClip::Mse,
-            rounding: Rounding::Nearest,
-            activation_range: RangeRule::Mse,
-            bias_correction: true,
-        },
+        Method { bias_correction: true, ..MSE },
         "clips by squared error, nearest rounding, bias correction",
     ),
-    (
-        "mse",
-        Method {
-            weight_clip: WeightClip::Mse,
-            rounding: Rounding::Nearest,
-            activation_range: RangeRule::Mse,
-            bias_correction: false,
-        },
-        "clips by squared error, nearest rounding",
-    ),
+    ("mse", MSE, "clips by squared error, nearest rounding"),
     (
         "percentile",
         Method {
             weight_clip: WeightClip::MinMax,
-            rounding: Rounding::Nearest,
             activation_range: RangeRule::Percentile(99.99),
-            bias_correction: false,
+            ..MSE
         },
         "activations cut at 99.99 %, weights unclipped, nearest rounding",
     ),
     (
         "min-max",
-        Method {
-            weight_clip: WeightClip::MinMax,
-            rounding: Rounding::Nearest,
-            activation_range: RangeRule::MinMax,
-            bias_correction: false,
-        },
+        Method { weight_clip: WeightClip::MinMax, activation_range: RangeRule::MinMax, ..MSE },
         "nothing is clipped, nearest rounding",
     ),
 ];

@@ -17,6 +17,6 @@ mod uniform;
 pub use clip::RangeRule;
 pub use error::QuantizationError;
 pub use evaluate::{EvaluationSettings, Evaluator, Measured};
-pub use method::{Method, Rounding, WeightClip};
+pub use method::{Method, RoundedReads, Rounding, WeightClip};
 pub use quantized_network::{Quantizer, RoundedWeights};
 pub use uniform::{WeightGrid, activation_grid};

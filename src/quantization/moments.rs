@@ -1,6 +1,6 @@
 //! First and second moments of the vectors a layer's weights multiply.
 
-use tch::{Kind, Tensor};
+use tch::{Device, Kind, Tensor};
 
 /// `E[x]` and `E[x x']` of a layer's input vectors, one set a group.
 #[derive(Debug, Clone, PartialEq)]
@@ -14,6 +14,16 @@ pub struct Moments {
 }
 
 impl Moments {
+    /// - `mean`: `[n_groups, n_columns]`, `second`: `[n_groups, n_columns, n_columns]`
+    ///
+    /// # Panics
+    /// When the lengths do not fit each other.
+    pub fn new(n_groups: usize, mean: Vec<f64>, second: Vec<f64>) -> Self {
+        let n_columns = mean.len() / n_groups;
+        assert_eq!(second.len(), mean.len() * n_columns, "both moments are of the same vectors");
+        Self { n_groups, n_columns, mean, second }
+    }
+
     pub fn n_groups(&self) -> usize {
         self.n_groups
     }
@@ -40,62 +50,33 @@ impl Moments {
     }
 }
 
-/// Sums up moments batch by batch.
-pub struct MomentSums {
-    n_groups: usize,
-    n_columns: usize,
-    n_mean: f64,
-    n_second: f64,
-    /// `[n_groups, n_columns]`, f64
-    mean: Tensor,
+/// Sums up second moments batch by batch.
+pub struct SecondMomentSum {
+    n_groups: i64,
+    n_columns: i64,
+    n_vectors: i64,
     /// `[n_groups, n_columns, n_columns]`, f64
-    second: Tensor,
+    sum: Tensor,
 }
 
-impl MomentSums {
+impl SecondMomentSum {
     pub fn new(n_groups: usize, n_columns: usize) -> Self {
-        let (groups, columns) = (n_groups as i64, n_columns as i64);
-        let options = (Kind::Double, tch::Device::Cpu);
-        Self {
-            n_groups,
-            n_columns,
-            n_mean: 0.0,
-            n_second: 0.0,
-            mean: Tensor::zeros([groups, columns], options),
-            second: Tensor::zeros([groups, columns, columns], options),
-        }
+        let (n_groups, n_columns) = (n_groups as i64, n_columns as i64);
+        let sum = Tensor::zeros([n_groups, n_columns, n_columns], (Kind::Double, Device::Cpu));
+        Self { n_groups, n_columns, n_vectors: 0, sum }
     }
 
-    /// Adds a batch: the mean over all positions, the second moment over every `stride`-th,
-    /// starting from `offset`. Neighbouring positions say nearly the same.
-    ///
     /// - `vectors`: `[n, n_groups, n_columns, positions]`, f32
-    pub fn add(&mut self, vectors: &Tensor, stride: i64, offset: i64) {
+    pub fn add(&mut self, vectors: &Tensor) {
         let size = vectors.size();
-        let (n, positions) = (size[0], size[3]);
-        self.n_mean += (n * positions) as f64;
-        self.mean +=
-            vectors.sum_dim_intlist([0, 3].as_slice(), false, Kind::Float).to_kind(Kind::Double);
-        let picked = if stride > 1 && positions > stride {
-            vectors.slice(3, offset % stride, positions, stride)
-        } else {
-            vectors.shallow_clone()
-        };
-        self.n_second += (n * picked.size()[3]) as f64;
-        let columns =
-            picked.permute([1, 2, 0, 3]).reshape([self.n_groups as i64, self.n_columns as i64, -1]);
-        self.second += columns.bmm(&columns.transpose(1, 2)).to_kind(Kind::Double);
+        self.n_vectors += size[0] * size[3];
+        let columns = vectors.permute([1, 2, 0, 3]).reshape([self.n_groups, self.n_columns, -1]);
+        self.sum += columns.bmm(&columns.transpose(1, 2)).to_kind(Kind::Double);
     }
 
-    pub fn finish(self) -> Moments {
-        let to_vec = |sum: Tensor, n: f64| -> Vec<f64> {
-            Vec::try_from((sum / n.max(1.0)).contiguous().view(-1)).expect("sums are f64 in memory")
-        };
-        Moments {
-            n_groups: self.n_groups,
-            n_columns: self.n_columns,
-            mean: to_vec(self.mean, self.n_mean),
-            second: to_vec(self.second, self.n_second),
-        }
+    /// `[n_groups, n_columns, n_columns]`, row-major
+    pub fn finish(self) -> Vec<f64> {
+        let mean = self.sum / self.n_vectors.max(1) as f64;
+        Vec::try_from(mean.contiguous().view(-1)).expect("a flat f64 tensor is a vector")
     }
 }

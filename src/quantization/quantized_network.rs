@@ -2,7 +2,7 @@
 //! every tensor a layer reads. What depends on one layer and its bits is computed once.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     sync::{Arc, Mutex, OnceLock},
 };
 
@@ -10,13 +10,13 @@ use tch::Tensor;
 
 use crate::{
     domain::{Bits, BitwidthPolicy, LayerBits},
-    network::{Array, Graph, Op, QuantizableLayer},
+    network::{Array, Graph, Op, QuantizableLayer, TensorId},
     quantization::{
         calibration::Calibration,
         clip::weight_scale,
         error::QuantizationError,
         layer_matrix::WeightRows,
-        method::{Method, Rounding, WeightClip},
+        method::{Method, RoundedReads, Rounding, WeightClip},
         rounding::{self, SecondOrder},
         uniform::WeightGrid,
     },
@@ -95,11 +95,17 @@ impl Quantizer {
                 self.correct_bias(&mut graph, index, bits, &rounded);
             }
         }
-        let mut done = std::collections::BTreeSet::new();
+        let mut done = BTreeSet::new();
+        let outputs: BTreeSet<TensorId> = self.layers.iter().map(|layer| layer.output).collect();
         for (layer, bits) in self.layers.iter().zip(policy.layers()) {
             if done.insert(layer.input) {
-                let grid = self.calibration.grid(layer.input, bits.activation);
-                graph.insert_after(layer.input, Op::FakeQuantize(grid));
+                let round = Op::FakeQuantize(self.calibration.grid(layer.input, bits.activation));
+                graph.insert_between(layer.input, round, |reader| {
+                    match self.method.rounded_reads {
+                        RoundedReads::Layers => outputs.contains(&reader.output),
+                        RoundedReads::All => true,
+                    }
+                });
             }
         }
         Ok(graph)
