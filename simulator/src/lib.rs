@@ -16,6 +16,7 @@ mod precision;
 pub mod profile;
 mod shape;
 mod systolic;
+mod tensor_core;
 mod tiling;
 mod traffic;
 
@@ -30,7 +31,8 @@ pub use layers_csv::{LayerList, LayersError};
 pub use precision::{NativePair, Precision, PrecisionMode, Promotion, Storage};
 pub use profile::{Compute, Family, HardwareProfile, ProfileError};
 pub use shape::CostError;
-pub use systolic::{Dataflow, DepthwiseMapping, Fill, SystolicArray};
+pub use systolic::{Dataflow, DepthwiseMapping, Fill, FoldTraffic, SystolicArray};
+pub use tensor_core::TensorCoreArray;
 pub use tiling::TilingGoal;
 pub use traffic::Traffic;
 pub use workload::{Layer, LayerKind, LayerOutput, LiveTensor, Workload, WorkloadError};

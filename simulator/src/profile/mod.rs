@@ -24,6 +24,8 @@ use crate::{energy::EnergyModel, precision::Precision};
 pub enum Family {
     /// A grid of multiply-accumulators of fixed width.
     Systolic,
+    /// A GPU with matrix units of a few fixed widths.
+    TensorCore,
     /// Multipliers that split into narrower ones.
     Fusion,
     /// Operands enter the array bit by bit.
@@ -31,8 +33,9 @@ pub enum Family {
 }
 
 impl Family {
-    pub(crate) const WORDS: [(&'static str, Family); 3] = [
+    pub(crate) const WORDS: [(&'static str, Family); 4] = [
         ("systolic", Family::Systolic),
+        ("tensor-core", Family::TensorCore),
         ("fusion", Family::Fusion),
         ("bit-serial", Family::BitSerial),
     ];
