@@ -8,6 +8,7 @@ use crate::{
     fusion::FusionArray,
     precision::{Precision, Promotion},
     profile::{Compute, HardwareProfile},
+    roofline::Roofline,
     shape::Shape,
     systolic::{FoldTraffic, Mapping, PerFoldLayer, SystolicArray},
     tensor_core::TensorCoreArray,
@@ -190,18 +191,34 @@ impl Device {
     }
 
     pub fn layer_cost(&self, layer: &Prepared, widths: Widths) -> LayerCost {
-        let (cost, _) = self.evaluate(layer, widths);
-        cost
+        self.evaluate(layer, widths).0
     }
 
-    /// The cost of a layer with its traffic, level by level.
-    pub fn explain(&self, layer: &Prepared, widths: Widths) -> (LayerCost, Vec<Traffic>) {
-        let (cost, traffic) = self.evaluate(layer, widths);
-        let levels = (0..self.levels.len()).map(|level| self.levels.at(level, &traffic));
-        (cost, levels.collect())
+    /// The cost of a layer with its traffic, level by level, and its place under the roof.
+    pub fn explain(&self, layer: &Prepared, widths: Widths) -> (LayerCost, Vec<Traffic>, Roofline) {
+        let (cost, run) = self.evaluate(layer, widths);
+        let levels = (0..self.levels.len()).map(|level| self.levels.at(level, &run.traffic));
+        let reached = cost.compute_cycles as f64 / run.busy_cycles;
+        let roofline = Roofline::new(
+            layer.shape.macs as f64,
+            run.traffic.furthest.bits() / 8.0,
+            cost.latency_s,
+            run.peak_macs_per_cycle * reached * self.clock_hz,
+            self.bandwidth_bytes_per_s(),
+        );
+        (cost, levels.collect(), roofline)
     }
 
-    fn evaluate(&self, layer: &Prepared, widths: Widths) -> (LayerCost, LayerTraffic) {
+    /// Bytes a second that cross the furthest level at best.
+    fn bandwidth_bytes_per_s(&self) -> f64 {
+        let reached = match &self.array {
+            Compute::TensorCore(array) => array.mem_efficiency,
+            _ => 1.0,
+        };
+        self.tiles.bits_per_cycle * self.clock_hz / 8.0 * reached
+    }
+
+    fn evaluate(&self, layer: &Prepared, widths: Widths) -> (LayerCost, Run) {
         let shape = &layer.shape;
         let promotion = self.precision.promote(widths.asked);
         let run = match (&layer.work, &self.array) {
@@ -240,7 +257,7 @@ impl Device {
             bound: if memory_bound { Bound::Memory } else { Bound::Compute },
             promoted: promotion.bits,
         };
-        (cost, run.traffic)
+        (cost, run)
     }
 
     /// Computing and transfers at once, or one after the other, plus what cannot be hidden.
@@ -327,7 +344,9 @@ impl Device {
         };
         let compute_cycles = array.cycles(shape, width) * promotion.passes;
         let memory_cycles = self.levels.cycles(&traffic) / array.mem_efficiency;
-        let efficiency = array.efficiency(width).unwrap_or(self.efficiency);
+        // Depthwise layers do not use the tensor cores, whose efficiency differs by width.
+        let of_width = array.efficiency(width).filter(|_| !shape.is_depthwise());
+        let efficiency = of_width.unwrap_or(self.efficiency);
         let busy_cycles = compute_cycles as f64 / efficiency;
         let peak = match shape.is_depthwise() {
             true => array.depthwise_macs_per_cycle(),

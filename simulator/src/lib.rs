@@ -5,6 +5,7 @@ pub mod cost;
 pub mod workload;
 
 mod bit_serial;
+mod calibrate;
 mod choices;
 mod cost_model;
 mod device;
@@ -14,6 +15,7 @@ mod fusion;
 mod layers_csv;
 mod precision;
 pub mod profile;
+mod roofline;
 mod shape;
 mod systolic;
 mod tensor_core;
@@ -22,6 +24,9 @@ mod traffic;
 
 pub use bit_serial::{BitSerialArray, SerialOperands};
 pub use bits::{Bits, LayerBits};
+pub use calibrate::{
+    Calibration, CalibrationError, FittedValue, Measurement, MeasurementsError, Residual, calibrate,
+};
 pub use choices::Choices;
 pub use cost::{Bound, Cost, CostKind, LayerCost, NetworkCost};
 pub use cost_model::{CostModel, LayerDetail};
@@ -30,6 +35,7 @@ pub use fusion::FusionArray;
 pub use layers_csv::{LayerList, LayersError};
 pub use precision::{NativePair, Precision, PrecisionMode, Promotion, Storage};
 pub use profile::{Compute, Family, HardwareProfile, ProfileError};
+pub use roofline::Roofline;
 pub use shape::CostError;
 pub use systolic::{Dataflow, DepthwiseMapping, Fill, FoldTraffic, SystolicArray};
 pub use tensor_core::TensorCoreArray;

@@ -3,7 +3,7 @@
 use super::{
     Compute, Family, HardwareProfile, HostLink, MemoryLevel, StreamPolicy, compute,
     error::ProfileError,
-    memory,
+    measured, memory,
     reader::{Document, Range64, Section},
 };
 use crate::{
@@ -42,11 +42,13 @@ pub(super) fn profile(text: &str, origin: &str) -> Result<HardwareProfile, Profi
     compute_section.finish()?;
     let (energy, mac_pj) = energy(root.sub_section("energy")?, n_pairs)?;
 
+    let batch = root.whole("batch", 1..=1 << 20)?.unwrap_or(1);
+
     let profile = HardwareProfile {
         name,
         description,
         family,
-        batch: root.whole("batch", 1..=1 << 20)?.unwrap_or(1),
+        batch,
         tech_nm: root.number("tech_nm", Range64::Positive)?,
         clock_hz,
         idle_power_w: root.number_or("idle_power_w", Range64::NonNegative, 0.0)?,
@@ -58,6 +60,7 @@ pub(super) fn profile(text: &str, origin: &str) -> Result<HardwareProfile, Profi
         memory,
         host_link,
         energy,
+        measured: measured::measured(root.get("measured"), batch)?,
         source: text.to_owned(),
     };
     root.finish()?;
