@@ -123,5 +123,8 @@ pub struct NetworkCost {
     pub streaming_s: f64,
     /// Once for each batch, whatever runs.
     pub fixed_overhead_s: f64,
+    /// Layers whose latency comes from the model although the profile carries measurements;
+    /// empty when it carries none.
+    pub modelled_layers: Vec<usize>,
     pub layers: Vec<LayerCost>,
 }

@@ -1,13 +1,16 @@
 //! Costs of a network on a device: every layer at every width worked out once, policies summed
 //! from a table.
 
+use std::{collections::BTreeMap, sync::OnceLock};
+
 use crate::{
     bits::{Bits, LayerBits},
     cost::{Cost, CostKind, LayerCost, NetworkCost},
     device::{Device, Prepared},
     footprint::Footprint,
     precision::{nth_width, width_index},
-    profile::{HardwareProfile, HostLink, StreamPolicy},
+    profile::{HardwareProfile, HostLink, MeasuredCost, StreamPolicy},
+    roofline::Roofline,
     shape::{CostError, Shape},
     traffic::Traffic,
     workload::Workload,
@@ -28,8 +31,11 @@ pub struct CostModel {
     batch: u64,
     fixed_overhead_s: f64,
     host_link: Option<HostLink>,
-    /// `[layer][weight bits - 1][activation bits - 1][result bits - 1]`
-    table: Vec<Entry>,
+    /// `[layer][weight bits - 1][activation bits - 1][result bits - 1]`, filled when the
+    /// first policy is summed.
+    table: OnceLock<Vec<Entry>>,
+    /// For each layer, what was measured on the device; empty when nothing was.
+    measured: Vec<BTreeMap<LayerBits, MeasuredCost>>,
     /// `[layer][weight bits - 1]`
     weight_bytes: Vec<[u64; 16]>,
     footprint: Footprint,
@@ -49,6 +55,7 @@ pub struct LayerDetail {
     pub cost: LayerCost,
     /// Name and traffic of each level, nearest first.
     pub traffic: Vec<(String, Traffic)>,
+    pub roofline: Roofline,
 }
 
 impl CostModel {
@@ -72,34 +79,40 @@ impl CostModel {
         let consumers = (0..layers.len()).map(|index| workload.consumer(index)).collect();
         let activation = |width| device.precision().stored_activation(width);
         let footprint = Footprint::new(workload, batch, activation)?;
-        let mut model = Self {
+        Ok(Self {
             consumers,
             names: workload.layers.iter().map(|layer| layer.name.clone()).collect(),
             batch,
             fixed_overhead_s: profile.fixed_overhead_s,
             host_link: profile.host_link().copied(),
-            table: Vec::new(),
+            table: OnceLock::new(),
+            measured: measured(profile, workload, batch),
             weight_bytes: layers.iter().map(|layer| weight_bytes(&device, layer)).collect(),
             footprint,
             memory: levels(profile),
             layers,
             device,
-        };
-        model.fill_table();
-        Ok(model)
+        })
     }
 
-    fn fill_table(&mut self) {
+    fn table(&self) -> &[Entry] {
+        self.table.get_or_init(|| self.all_entries())
+    }
+
+    fn all_entries(&self) -> Vec<Entry> {
         let mut table = Vec::with_capacity(self.layers.len() * ENTRIES);
         for index in 0..self.layers.len() {
             // A layer that equals an earlier one has the same entries.
-            let twin = (0..index).find(|twin| self.layers[*twin].shape == self.layers[index].shape);
+            let equal = |twin: &usize| {
+                self.layers[*twin].shape == self.layers[index].shape && self.measured.is_empty()
+            };
+            let twin = (0..index).find(equal);
             match twin {
                 Some(twin) => table.extend_from_within(twin * ENTRIES..(twin + 1) * ENTRIES),
                 None => table.extend((0..ENTRIES).map(|entry| self.entry_of(index, entry))),
             }
         }
-        self.table = table;
+        table
     }
 
     fn entry_of(&self, layer: usize, entry: usize) -> Entry {
@@ -152,7 +165,20 @@ impl CostModel {
     /// When there is no such layer.
     pub fn layer_feeding(&self, layer_index: usize, bits: LayerBits, out: Bits) -> LayerCost {
         let widths = self.device.widths(bits, out);
-        self.device.layer_cost(&self.layers[layer_index], widths)
+        let cost = self.device.layer_cost(&self.layers[layer_index], widths);
+        self.with_measurement(layer_index, bits, cost)
+    }
+
+    /// The cost with time and energy replaced by what was measured, if anything was.
+    fn with_measurement(&self, layer: usize, bits: LayerBits, cost: LayerCost) -> LayerCost {
+        match self.measured.get(layer).and_then(|costs| costs.get(&bits)) {
+            None => cost,
+            Some(measured) => LayerCost {
+                latency_s: measured.latency_s,
+                energy_j: measured.energy_j.unwrap_or(cost.energy_j),
+                ..cost
+            },
+        }
     }
 
     /// The cost of one layer under a policy, with its traffic at each memory level.
@@ -163,9 +189,10 @@ impl CostModel {
         self.expect_one_each(bits);
         let out = bits[self.consumers[layer_index]].activation;
         let widths = self.device.widths(bits[layer_index], out);
-        let (cost, traffic) = self.device.explain(&self.layers[layer_index], widths);
+        let (cost, traffic, roofline) = self.device.explain(&self.layers[layer_index], widths);
+        let cost = self.with_measurement(layer_index, bits[layer_index], cost);
         let names = self.memory.iter().map(|(name, _)| name.clone());
-        LayerDetail { cost, traffic: names.zip(traffic).collect() }
+        LayerDetail { cost, traffic: names.zip(traffic).collect(), roofline }
     }
 
     /// The four costs of a policy; a sum over a table.
@@ -174,9 +201,10 @@ impl CostModel {
     /// When `bits` does not have one pair for each layer.
     pub fn total(&self, bits: &[LayerBits]) -> Cost {
         self.expect_one_each(bits);
+        let table = self.table();
         let (mut latency_s, mut energy_j, mut size_bytes) = (0.0, 0.0, 0);
         for (index, own) in bits.iter().enumerate() {
-            let entry = self.entry(index, *own, bits[self.consumers[index]].activation);
+            let entry = self.entry(table, index, *own, bits[self.consumers[index]].activation);
             latency_s += entry.latency_s;
             energy_j += entry.energy_j;
             size_bytes += self.weight_bytes[index][width_index(own.weight)];
@@ -191,22 +219,23 @@ impl CostModel {
     /// When `bits` does not have one pair for each layer.
     pub fn latency_s(&self, bits: &[LayerBits]) -> f64 {
         self.expect_one_each(bits);
+        let table = self.table();
         let (mut latency_s, mut size_bytes) = (0.0, 0);
         for (index, own) in bits.iter().enumerate() {
-            latency_s += self.entry(index, *own, bits[self.consumers[index]].activation).latency_s;
+            let out = bits[self.consumers[index]].activation;
+            latency_s += self.entry(table, index, *own, out).latency_s;
             size_bytes += self.weight_bytes[index][width_index(own.weight)];
         }
         self.with_streaming(latency_s, self.streamed_bytes(size_bytes)) + self.fixed_overhead_s
     }
 
-    fn entry(&self, layer: usize, bits: LayerBits, out: Bits) -> Entry {
+    fn entry(&self, table: &[Entry], layer: usize, bits: LayerBits, out: Bits) -> Entry {
         let (weight, activation, result) =
             (width_index(bits.weight), width_index(bits.activation), width_index(out));
         if weight.max(activation).max(result) >= TABLE_WIDTHS {
             return self.evaluate(layer, bits, out);
         }
-        self.table
-            [((layer * TABLE_WIDTHS + weight) * TABLE_WIDTHS + activation) * TABLE_WIDTHS + result]
+        table[((layer * TABLE_WIDTHS + weight) * TABLE_WIDTHS + activation) * TABLE_WIDTHS + result]
     }
 
     /// A policy's costs from the sums over its layers.
@@ -281,8 +310,17 @@ impl CostModel {
                 .host_link
                 .map_or(0.0, |link| streamed_bytes as f64 / link.bytes_per_s),
             fixed_overhead_s: self.fixed_overhead_s,
+            modelled_layers: self.modelled_layers(bits),
             layers,
         }
+    }
+
+    /// Layers a profile with measurements has none for at these widths.
+    fn modelled_layers(&self, bits: &[LayerBits]) -> Vec<usize> {
+        let without = |(layer, costs): (usize, &BTreeMap<LayerBits, MeasuredCost>)| {
+            (!costs.contains_key(&bits[layer])).then_some(layer)
+        };
+        self.measured.iter().enumerate().filter_map(without).collect()
     }
 
     /// Whether any policy of 1 to 8 bits changes this cost on this device.
@@ -298,6 +336,19 @@ impl CostModel {
 
 fn weight_bytes(device: &Device, layer: &Prepared) -> [u64; 16] {
     std::array::from_fn(|index| device.weight_bytes(&layer.shape, nth_width(index)))
+}
+
+/// The measurements of each layer; empty when the profile has none at all.
+fn measured(
+    profile: &HardwareProfile,
+    workload: &Workload,
+    batch: u64,
+) -> Vec<BTreeMap<LayerBits, MeasuredCost>> {
+    let table = profile.measured();
+    if table.is_empty() {
+        return Vec::new();
+    }
+    workload.layers.iter().map(|layer| table.of_layer(&layer.name, batch)).collect()
 }
 
 fn levels(profile: &HardwareProfile) -> Vec<(String, Option<u64>)> {

@@ -1,15 +1,17 @@
 //! One profile, made ready to cost layers: what happens to each layer at any widths.
 
 use crate::{
-    bit_serial::{BitSerialArray, SerialMapping, SerialOperands},
+    bit_serial::{BitSerialArray, StreamedLayer},
     bits::{Bits, LayerBits},
     cost::{Bound, LayerCost},
     energy::EnergyModel,
     fusion::FusionArray,
     precision::{Precision, Promotion},
     profile::{Compute, HardwareProfile},
+    roofline::Roofline,
     shape::Shape,
-    systolic::{Mapping, SystolicArray},
+    systolic::{FoldTraffic, Mapping, PerFoldLayer, SystolicArray},
+    tensor_core::TensorCoreArray,
     tiling::{Plan, Plans, TileDevice, TileWidths, Tiled, TilingGoal},
     traffic::{LayerTraffic, Levels, Traffic},
 };
@@ -43,10 +45,20 @@ pub(crate) struct Prepared {
 
 #[derive(Debug, Clone)]
 enum Work {
-    Systolic(Mapping, Option<Plans>),
+    Systolic(Mapping, Outside),
+    TensorCore,
     Fusion(Plans),
-    Streamed(SerialMapping),
+    Streamed(StreamedLayer),
     Buffered(Plans),
+}
+
+/// What a systolic array fetches from outside the chip.
+#[derive(Debug, Clone)]
+enum Outside {
+    /// Weights, unless they are cached; activations stay on the chip.
+    Weights,
+    Tiled(Plans),
+    PerFold(PerFoldLayer),
 }
 
 /// Widths of one layer's tensors.
@@ -60,7 +72,9 @@ pub(crate) struct Widths {
 
 /// What an array does with one layer.
 struct Run {
+    /// At the peak rate, and at the rate that is reached.
     compute_cycles: u64,
+    busy_cycles: f64,
     memory_cycles: f64,
     total_cycles: f64,
     /// Multiply-accumulates a cycle at these widths, every element busy.
@@ -77,6 +91,7 @@ impl Device {
         let array = profile.compute().clone();
         let (cols, acc_bits, fusion) = match &array {
             Compute::Systolic(array) => (array.cols, array.acc_bits, None),
+            Compute::TensorCore(array) => (array.tile_n, array.acc_bits, None),
             Compute::Fusion(array) => (array.cols, array.acc_bits, Some(*array)),
             Compute::BitSerial(array) => (array.cols, array.acc_bits, None),
         };
@@ -131,14 +146,19 @@ impl Device {
     pub fn prepare(&self, shape: Shape) -> Prepared {
         let work = match &self.array {
             Compute::Systolic(array) => {
-                let tiled = !self.keeps_activations;
-                Work::Systolic(array.map(&shape), tiled.then(|| Plans::new(Tiled::of(&shape))))
+                let outside = match array.traffic {
+                    _ if self.keeps_activations => Outside::Weights,
+                    FoldTraffic::Tiled => Outside::Tiled(Plans::new(Tiled::of(&shape))),
+                    FoldTraffic::PerFold => Outside::PerFold(array.per_fold(&shape)),
+                };
+                Work::Systolic(array.map(&shape), outside)
             }
+            Compute::TensorCore(_) => Work::TensorCore,
             Compute::Fusion(array) => Work::Fusion(Plans::new(array.loops(&shape))),
-            Compute::BitSerial(array) if array.operand_bits_per_cycle.is_some() => {
-                Work::Streamed(array.map(&shape))
-            }
-            Compute::BitSerial(_) => Work::Buffered(Plans::new(Tiled::of(&shape))),
+            Compute::BitSerial(array) => match array.operand_bits_per_cycle {
+                Some(port_bits) => Work::Streamed(array.stream(&shape, port_bits)),
+                None => Work::Buffered(Plans::new(Tiled::of(&shape))),
+            },
         };
         Prepared { shape, work }
     }
@@ -171,23 +191,42 @@ impl Device {
     }
 
     pub fn layer_cost(&self, layer: &Prepared, widths: Widths) -> LayerCost {
-        let (cost, _) = self.evaluate(layer, widths);
-        cost
+        self.evaluate(layer, widths).0
     }
 
-    /// The cost of a layer with its traffic, level by level.
-    pub fn explain(&self, layer: &Prepared, widths: Widths) -> (LayerCost, Vec<Traffic>) {
-        let (cost, traffic) = self.evaluate(layer, widths);
-        let levels = (0..self.levels.len()).map(|level| self.levels.at(level, &traffic));
-        (cost, levels.collect())
+    /// The cost of a layer with its traffic, level by level, and its place under the roof.
+    pub fn explain(&self, layer: &Prepared, widths: Widths) -> (LayerCost, Vec<Traffic>, Roofline) {
+        let (cost, run) = self.evaluate(layer, widths);
+        let levels = (0..self.levels.len()).map(|level| self.levels.at(level, &run.traffic));
+        let reached = cost.compute_cycles as f64 / run.busy_cycles;
+        let roofline = Roofline::new(
+            layer.shape.macs as f64,
+            run.traffic.furthest.bits() / 8.0,
+            cost.latency_s,
+            run.peak_macs_per_cycle * reached * self.clock_hz,
+            self.bandwidth_bytes_per_s(),
+        );
+        (cost, levels.collect(), roofline)
     }
 
-    fn evaluate(&self, layer: &Prepared, widths: Widths) -> (LayerCost, LayerTraffic) {
+    /// Bytes a second that cross the furthest level at best.
+    fn bandwidth_bytes_per_s(&self) -> f64 {
+        let reached = match &self.array {
+            Compute::TensorCore(array) => array.mem_efficiency,
+            _ => 1.0,
+        };
+        self.tiles.bits_per_cycle * self.clock_hz / 8.0 * reached
+    }
+
+    fn evaluate(&self, layer: &Prepared, widths: Widths) -> (LayerCost, Run) {
         let shape = &layer.shape;
         let promotion = self.precision.promote(widths.asked);
         let run = match (&layer.work, &self.array) {
-            (Work::Systolic(mapping, plans), Compute::Systolic(array)) => {
-                self.run_systolic(array, shape, mapping, plans.as_ref(), widths, promotion)
+            (Work::Systolic(mapping, outside), Compute::Systolic(array)) => {
+                self.run_systolic(array, shape, (mapping, outside), widths, promotion)
+            }
+            (Work::TensorCore, Compute::TensorCore(array)) => {
+                self.run_tensor_core(array, shape, widths, promotion)
             }
             (Work::Fusion(plans), Compute::Fusion(array)) => {
                 self.run_fusion(array, shape, plans, widths, promotion)
@@ -203,8 +242,8 @@ impl Device {
         let latency_s = run.total_cycles / self.clock_hz + self.per_layer_overhead_s;
         let mac_pj = self.energy.mac_pj(promotion, self.tiles.acc_bits);
         let dynamic_pj = run.charged_macs * mac_pj + self.levels.energy_pj(&run.traffic);
-        let slots = run.compute_cycles as f64 * run.peak_macs_per_cycle;
-        let memory_bound = run.memory_cycles > run.compute_cycles as f64 / self.efficiency;
+        let slots = run.busy_cycles * run.peak_macs_per_cycle;
+        let memory_bound = run.memory_cycles > run.busy_cycles;
         let cost = LayerCost {
             cycles: run.total_cycles.ceil() as u64,
             compute_cycles: run.compute_cycles,
@@ -218,7 +257,7 @@ impl Device {
             bound: if memory_bound { Bound::Memory } else { Bound::Compute },
             promoted: promotion.bits,
         };
-        (cost, run.traffic)
+        (cost, run)
     }
 
     /// Computing and transfers at once, or one after the other, plus what cannot be hidden.
@@ -230,8 +269,7 @@ impl Device {
         &self,
         array: &SystolicArray,
         shape: &Shape,
-        mapping: &Mapping,
-        plans: Option<&Plans>,
+        (mapping, outside): (&Mapping, &Outside),
         widths: Widths,
         promotion: &Promotion,
     ) -> Run {
@@ -258,20 +296,71 @@ impl Device {
             traffic.between.inputs_read =
                 traffic.between.inputs_read.max(reread.min(input_bits * mapping.folds as f64));
         }
-        match plans {
-            Some(plans) => {
-                let plan = plans
-                    .at(&self.tiles, TileWidths { stored: widths.stored, lanes: 1, passes: 1 });
+        match outside {
+            Outside::Weights if self.caches_weights => {}
+            Outside::Weights => traffic.furthest.weights_read = once.weights_read,
+            Outside::Tiled(plans) => {
+                let widths_of_tile = TileWidths { stored: widths.stored, lanes: 1, passes: 1 };
+                let plan = plans.at(&self.tiles, widths_of_tile);
                 traffic.furthest = self.planned(plan, shape, widths);
             }
-            None => {
-                traffic.furthest.weights_read =
-                    if self.caches_weights { 0.0 } else { once.weights_read };
-            }
+            Outside::PerFold(layer) => traffic.furthest = self.fold_by_fold(layer, stored),
         }
         let first = array.rows as f64 * (array.cols as f64 * stored.weight + stored.input);
         let peak = array.peak_macs_per_cycle() as f64 * promotion.rate / promotion.passes as f64;
         self.finish(compute_cycles, first, peak, shape.macs as f64, traffic)
+    }
+
+    fn run_tensor_core(
+        &self,
+        array: &TensorCoreArray,
+        shape: &Shape,
+        widths: Widths,
+        promotion: &Promotion,
+    ) -> Run {
+        let width = promotion.bits.weight;
+        let stored = Operands::of(widths);
+        let (tile_m, tile_n) = array.tile(shape);
+        let (inputs, weights) = (shape.in_elements as f64, shape.weights as f64);
+        let mut furthest = self.once(shape, widths);
+        if array.writes_accumulators {
+            furthest.outputs_written = (shape.out_elements * array.acc_bits) as f64;
+        }
+        let macs = shape.macs as f64;
+        let traffic = LayerTraffic {
+            array: Traffic {
+                // A tile shares its weights among positions, its inputs among channels.
+                weights_read: macs / tile_m as f64 * stored.weight,
+                inputs_read: macs / tile_n as f64 * stored.input,
+                outputs_written: (shape.out_elements * array.acc_bits) as f64,
+                ..Traffic::default()
+            },
+            between: Traffic {
+                weights_read: weights * shape.positions.div_ceil(tile_m) as f64 * stored.weight,
+                inputs_read: inputs * shape.outputs.div_ceil(tile_n) as f64 * stored.input,
+                ..furthest
+            },
+            furthest,
+        };
+        let compute_cycles = array.cycles(shape, width) * promotion.passes;
+        let memory_cycles = self.levels.cycles(&traffic) / array.mem_efficiency;
+        // Depthwise layers do not use the tensor cores, whose efficiency differs by width.
+        let of_width = array.efficiency(width).filter(|_| !shape.is_depthwise());
+        let efficiency = of_width.unwrap_or(self.efficiency);
+        let busy_cycles = compute_cycles as f64 / efficiency;
+        let peak = match shape.is_depthwise() {
+            true => array.depthwise_macs_per_cycle(),
+            false => array.macs_per_cycle(width),
+        };
+        Run {
+            compute_cycles,
+            busy_cycles,
+            memory_cycles,
+            total_cycles: busy_cycles.max(memory_cycles),
+            peak_macs_per_cycle: peak / promotion.passes as f64,
+            charged_macs: macs,
+            traffic,
+        }
     }
 
     fn run_fusion(
@@ -315,6 +404,7 @@ impl Device {
         let total = self.overlap(busy, hidden, 0.0) + cycles(first) + cycles(last);
         Run {
             compute_cycles: plan.compute_cycles,
+            busy_cycles: busy,
             memory_cycles,
             total_cycles: total.max(memory_cycles),
             peak_macs_per_cycle: per_cycle,
@@ -327,18 +417,18 @@ impl Device {
         &self,
         array: &BitSerialArray,
         shape: &Shape,
-        mapping: &SerialMapping,
+        mapping: &StreamedLayer,
         widths: Widths,
         promotion: &Promotion,
     ) -> Run {
         let bits = promotion.bits;
-        let cycles = mapping.streamed(bits, self.efficiency);
+        let cycles = mapping.cycles(bits, self.efficiency);
         let stored = Operands::of(widths);
         let acc = self.tiles.acc_bits as f64;
         let words = (cycles.compute * array.dot_width) as f64;
         let streamed = Traffic {
             weights_read: mapping.weight_word_bits as f64 * f64::from(bits.weight.get()),
-            inputs_read: mapping.input_word_bits as f64 * f64::from(bits.activation.get()),
+            inputs_read: mapping.activation_word_bits as f64 * f64::from(bits.activation.get()),
             outputs_written: shape.out_elements as f64 * stored.output,
             ..Traffic::default()
         };
@@ -353,12 +443,12 @@ impl Device {
             furthest: streamed,
         };
         let transfer = self.levels.cycles(&traffic);
-        let widths_product = f64::from(bits.weight.get()) * f64::from(bits.activation.get());
         Run {
             compute_cycles: cycles.compute,
+            busy_cycles: cycles.compute as f64 / self.efficiency,
             memory_cycles: transfer.max(cycles.load as f64),
             total_cycles: cycles.total.max(transfer),
-            peak_macs_per_cycle: array.peak_binary_macs_per_cycle() as f64 / widths_product,
+            peak_macs_per_cycle: array.macs_per_cycle(bits),
             charged_macs: shape.macs as f64,
             traffic,
         }
@@ -390,12 +480,7 @@ impl Device {
         };
         let first = array.dot_width as f64
             * (array.cols as f64 * stored.weight + array.rows as f64 * stored.input);
-        let steps = f64::from(promotion.bits.activation.get())
-            * match array.serial {
-                SerialOperands::Both => f64::from(promotion.bits.weight.get()),
-                SerialOperands::Activations => 1.0,
-            };
-        let peak = array.peak_binary_macs_per_cycle() as f64 / steps;
+        let peak = array.macs_per_cycle(promotion.bits);
         self.finish(compute_cycles, first, peak, macs, traffic)
     }
 
@@ -414,6 +499,7 @@ impl Device {
         let busy = compute_cycles as f64 / self.efficiency;
         Run {
             compute_cycles,
+            busy_cycles: busy,
             memory_cycles,
             total_cycles: self.overlap(busy, memory_cycles, first),
             peak_macs_per_cycle,
@@ -430,6 +516,22 @@ impl Device {
             inputs_read: shape.in_elements as f64 * stored.input
                 + shape.skip_elements as f64 * stored.output,
             outputs_written: shape.out_elements as f64 * stored.output,
+            ..Traffic::default()
+        }
+    }
+
+    /// What SCALE-Sim counts across the furthest level.
+    fn fold_by_fold(&self, layer: &PerFoldLayer, stored: Operands) -> Traffic {
+        let [weights, inputs, outputs] = self.tiles.buffer_bits;
+        let elements = layer.elements([
+            weights / stored.weight,
+            inputs / stored.input,
+            outputs / stored.output,
+        ]);
+        Traffic {
+            weights_read: elements.weights as f64 * stored.weight,
+            inputs_read: elements.inputs as f64 * stored.input,
+            outputs_written: elements.outputs as f64 * stored.output,
             ..Traffic::default()
         }
     }

@@ -94,7 +94,7 @@ impl LayerList {
 }
 
 /// Cells of a line, without the spaces and quotes around them.
-fn cells(line: &str) -> Vec<String> {
+pub(crate) fn cells(line: &str) -> Vec<String> {
     let (mut cells, mut cell, mut quoted) = (Vec::new(), String::new(), false);
     for c in line.chars() {
         match c {

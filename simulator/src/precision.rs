@@ -10,8 +10,13 @@ pub enum PrecisionMode {
     Table(Vec<NativePair>),
     /// Multipliers that split into narrower ones: every pair out of these widths.
     Fusion(Vec<Bits>),
-    /// Operands enter bit by bit; every width from the first to the second.
-    BitSerial(Bits, Bits),
+    /// Operands enter bit by bit, at any width of a range.
+    BitSerial {
+        min: Bits,
+        max: Bits,
+        /// Whether weights are serial too; otherwise they are multiplied at the widest.
+        serial_weights: bool,
+    },
 }
 
 /// A pair of widths the hardware multiplies at.
@@ -109,8 +114,9 @@ impl PrecisionMode {
         match self {
             PrecisionMode::Table(pairs) => promote_to_pair(pairs, asked),
             PrecisionMode::Fusion(widths) => promote_to_fusion(widths, asked),
-            PrecisionMode::BitSerial(min, max) => {
-                let (weight, weight_passes) = split(asked.weight.max(*min), *max);
+            PrecisionMode::BitSerial { min, max, serial_weights } => {
+                let least = if *serial_weights { *min } else { *max };
+                let (weight, weight_passes) = split(asked.weight.max(least), *max);
                 let (activation, activation_passes) = split(asked.activation.max(*min), *max);
                 Promotion {
                     bits: LayerBits::new(

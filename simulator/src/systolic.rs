@@ -3,6 +3,10 @@
 //! The cycle counts are those of SCALE-Sim (Samajdar et al., ISPASS 2020): a layer is cut into
 //! folds that fill the array, and each fold loads, streams, skews and drains.
 
+mod per_fold;
+
+pub(crate) use per_fold::PerFoldLayer;
+
 use crate::shape::Shape;
 
 /// Which operand stays in the array.
@@ -58,6 +62,20 @@ impl DepthwiseMapping {
     ];
 }
 
+/// What is read from outside the chip.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FoldTraffic {
+    /// What the best tiling of the layer moves.
+    Tiled,
+    /// What SCALE-Sim counts: no reuse between folds but what fits a buffer.
+    PerFold,
+}
+
+impl FoldTraffic {
+    pub(crate) const WORDS: [(&'static str, FoldTraffic); 2] =
+        [("tiled", FoldTraffic::Tiled), ("per-fold", FoldTraffic::PerFold)];
+}
+
 /// A grid of multiply-accumulators.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct SystolicArray {
@@ -70,6 +88,7 @@ pub struct SystolicArray {
     pub depthwise: DepthwiseMapping,
     /// Multiply-accumulates a cycle of the vector unit.
     pub vector_lanes: u64,
+    pub traffic: FoldTraffic,
     pub acc_bits: u64,
 }
 

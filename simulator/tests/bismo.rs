@@ -31,8 +31,8 @@ fn cloud_cycles_follow_the_table_of_the_haq_code() {
         })
         .collect();
     let (median, p90) = (quantile(&mut errors, 0.5), quantile(&mut errors, 0.9));
-    assert!(median <= 0.02, "median error {median}");
-    assert!(p90 <= 0.15, "90th percentile {p90}");
+    assert!(median <= 0.001, "median error {median}");
+    assert!(p90 <= 0.01, "90th percentile {p90}");
 }
 
 #[test]
@@ -73,6 +73,7 @@ fn a_layer_bound_by_the_array_costs_the_product_of_its_widths() {
     }
     for (w, a) in [(8, 5), (4, 8), (6, 6), (8, 8)] {
         let cost = model.layer(0, bits(w, a));
-        assert_eq!(cost.cycles, cost.compute_cycles, "{w}/{a} waits for nothing");
+        let ratio = cost.cycles as f64 / cost.compute_cycles as f64;
+        assert!(ratio < 1.03, "{w}/{a} waits for little but its first tile: {ratio}");
     }
 }

@@ -29,6 +29,7 @@ cols = {cols}
 dataflow = "{dataflow}"
 fill = "per-fold"
 depthwise = "per-channel"
+traffic = "per-fold"
 [precision]
 mode = "table"
 pairs = [[8, 8]]
@@ -87,4 +88,31 @@ fn compute_cycles_equal_scale_sim_on_every_layer() {
             }
         }
     }
+}
+
+#[test]
+fn words_from_outside_are_those_of_scale_sim() {
+    let (mut layers, mut inputs_within_2_percent) = (0, 0);
+    for (config, rows, cols, dataflow, kib) in CONFIGS {
+        let profile = profile(rows, cols, dataflow, kib);
+        for network in NETWORKS {
+            let Some(table) = reference(&format!("scalesim/{network}__{config}.csv")) else {
+                continue;
+            };
+            for row in table.iter().filter(|row| row.text("source") == "full") {
+                let workload = Workload::of_layers(vec![layer(row)]);
+                let model = CostModel::new(&profile, &workload, 1).unwrap();
+                let detail = model.explain(0, &[bits(8, 8)]);
+                let (_, dram) = detail.traffic.last().unwrap();
+                let words = |bits: f64| bits as u64 / 8;
+                let name = format!("{network} {} on {config}", row.text("layer"));
+                assert_eq!(words(dram.weights_read), row.number("dram_filter_words"), "{name}");
+                assert_eq!(words(dram.outputs_written), row.number("dram_ofmap_words"), "{name}");
+                let inputs = dram.inputs_read / 8.0 / row.real("dram_ifmap_words") - 1.0;
+                layers += 1;
+                inputs_within_2_percent += usize::from(inputs.abs() <= 0.02);
+            }
+        }
+    }
+    assert!(inputs_within_2_percent * 100 >= layers * 95, "{inputs_within_2_percent} of {layers}");
 }

@@ -36,6 +36,8 @@ pub struct MemoryLevel {
     pub keeps_activations: bool,
     /// Bits a clock cycle; `None` where the array is always fed.
     pub bits_per_cycle: Option<f64>,
+    /// Whether the profile gives the bandwidth by the cycle and not by the second.
+    pub(crate) bandwidth_by_cycle: bool,
     pub read_pj_per_bit: PerOperand,
     pub write_pj_per_bit: PerOperand,
     /// Each stored weight vector is padded to a multiple of this; 0 or 1 pads nothing.
@@ -115,6 +117,7 @@ pub(super) fn level(section: Section<'_>, clock_hz: f64) -> Result<MemoryLevel, 
         double_buffered: section.flag_or("double_buffered", true)?,
         keeps_activations: section.flag_or("keeps_activations", false)?,
         bits_per_cycle: bandwidth(&section, clock_hz)?,
+        bandwidth_by_cycle: section.get("bw_bytes_per_cycle").is_some(),
         read_pj_per_bit: energy(&section, "pj_per_bit_read")?,
         write_pj_per_bit: energy(&section, "pj_per_bit_write")?,
         row_align_bits: section.whole("row_align_bits", 0..=1 << 20)?.unwrap_or(0),

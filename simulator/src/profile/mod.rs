@@ -3,8 +3,10 @@
 mod builtin;
 mod compute;
 mod error;
+mod measured;
 mod memory;
 mod parse;
+pub(crate) mod patch;
 mod reader;
 
 use std::{fmt, path::Path};
@@ -14,6 +16,7 @@ use serde::{Deserialize, Serialize};
 pub use builtin::{builtin, builtin_names};
 pub use compute::Compute;
 pub use error::ProfileError;
+pub use measured::{MeasuredCost, MeasuredTable};
 pub use memory::{HostLink, MemoryLevel, PerOperand, StreamPolicy};
 
 use crate::{energy::EnergyModel, precision::Precision};
@@ -24,6 +27,8 @@ use crate::{energy::EnergyModel, precision::Precision};
 pub enum Family {
     /// A grid of multiply-accumulators of fixed width.
     Systolic,
+    /// A GPU with matrix units of a few fixed widths.
+    TensorCore,
     /// Multipliers that split into narrower ones.
     Fusion,
     /// Operands enter the array bit by bit.
@@ -31,8 +36,9 @@ pub enum Family {
 }
 
 impl Family {
-    pub(crate) const WORDS: [(&'static str, Family); 3] = [
+    pub(crate) const WORDS: [(&'static str, Family); 4] = [
         ("systolic", Family::Systolic),
+        ("tensor-core", Family::TensorCore),
         ("fusion", Family::Fusion),
         ("bit-serial", Family::BitSerial),
     ];
@@ -70,6 +76,7 @@ pub struct HardwareProfile {
     pub(crate) memory: Vec<MemoryLevel>,
     pub(crate) host_link: Option<HostLink>,
     pub(crate) energy: EnergyModel,
+    pub(crate) measured: MeasuredTable,
     pub(crate) source: String,
 }
 
@@ -160,6 +167,17 @@ impl HardwareProfile {
 
     pub fn energy(&self) -> &EnergyModel {
         &self.energy
+    }
+
+    /// What was measured on the device; empty in most profiles.
+    pub fn measured(&self) -> &MeasuredTable {
+        &self.measured
+    }
+
+    /// Bytes a second across the furthest level.
+    pub fn bandwidth_bytes_per_s(&self) -> f64 {
+        let bits = self.furthest().bits_per_cycle.expect("the furthest level has a bandwidth");
+        bits * self.clock_hz / 8.0
     }
 
     pub(crate) fn nearest(&self) -> &MemoryLevel {

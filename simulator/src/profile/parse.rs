@@ -1,15 +1,17 @@
 //! From the text of a profile to a checked [`HardwareProfile`].
 
 use super::{
-    Family, HardwareProfile, HostLink, MemoryLevel, StreamPolicy, compute,
+    Compute, Family, HardwareProfile, HostLink, MemoryLevel, StreamPolicy, compute,
     error::ProfileError,
-    memory,
+    measured, memory,
     reader::{Document, Range64, Section},
 };
 use crate::{
+    bit_serial::SerialOperands,
     bits::{Bits, LayerBits},
     energy::EnergyModel,
     precision::{NativePair, Precision, PrecisionMode, Storage},
+    tensor_core::TensorCoreArray,
 };
 
 /// The version of the schema this crate reads.
@@ -23,7 +25,7 @@ pub(super) fn profile(text: &str, origin: &str) -> Result<HardwareProfile, Profi
     root.required_whole("schema", SCHEMA..=SCHEMA)?;
     let name = name(&root)?;
     let family = root
-        .require("family", "\"systolic\", \"fusion\" or \"bit-serial\"")?
+        .require("family", "\"systolic\", \"tensor-core\", \"fusion\" or \"bit-serial\"")?
         .word(&Family::WORDS)?;
     let description = match root.get("description") {
         Some(item) => item.string()?.to_owned(),
@@ -34,17 +36,19 @@ pub(super) fn profile(text: &str, origin: &str) -> Result<HardwareProfile, Profi
     let compute_section = root.sub_section("compute")?;
     let array = compute::compute(&compute_section, family)?;
     let efficiency = compute::efficiency(&compute_section)?;
-    let (precision, n_pairs) = precision(root.sub_section("precision")?, family)?;
+    let (precision, n_pairs) = precision(root.sub_section("precision")?, family, &array)?;
     let memory = memory_levels(&root, clock_hz)?;
     let host_link = host_link(&compute_section, &memory)?;
     compute_section.finish()?;
     let (energy, mac_pj) = energy(root.sub_section("energy")?, n_pairs)?;
 
+    let batch = root.whole("batch", 1..=1 << 20)?.unwrap_or(1);
+
     let profile = HardwareProfile {
         name,
         description,
         family,
-        batch: root.whole("batch", 1..=1 << 20)?.unwrap_or(1),
+        batch,
         tech_nm: root.number("tech_nm", Range64::Positive)?,
         clock_hz,
         idle_power_w: root.number_or("idle_power_w", Range64::NonNegative, 0.0)?,
@@ -56,6 +60,7 @@ pub(super) fn profile(text: &str, origin: &str) -> Result<HardwareProfile, Profi
         memory,
         host_link,
         energy,
+        measured: measured::measured(root.get("measured"), batch)?,
         source: text.to_owned(),
     };
     root.finish()?;
@@ -103,9 +108,10 @@ enum Mode {
 fn precision(
     section: Section<'_>,
     family: Family,
+    array: &Compute,
 ) -> Result<(PrecisionDraft, usize), ProfileError> {
     let fitting: (&str, Mode) = match family {
-        Family::Systolic => ("table", Mode::Table),
+        Family::Systolic | Family::TensorCore => ("table", Mode::Table),
         Family::Fusion => ("fusion", Mode::Fusion),
         Family::BitSerial => ("bit-serial", Mode::BitSerial),
     };
@@ -120,9 +126,19 @@ fn precision(
         return Err(item.refuse(format!("at least min_bits, {min}")));
     }
     let mode = match mode {
-        Mode::Table => PrecisionMode::Table(pairs(&section)?),
+        Mode::Table => PrecisionMode::Table(match array {
+            Compute::TensorCore(array) => equal_pairs(&section, array)?,
+            _ => pairs(&section)?,
+        }),
         Mode::Fusion => PrecisionMode::Fusion(fusion_widths(min, max.unwrap_or(Bits::EIGHT))),
-        Mode::BitSerial => PrecisionMode::BitSerial(min, max.unwrap_or(Bits::MAX)),
+        Mode::BitSerial => PrecisionMode::BitSerial {
+            min,
+            max: max.unwrap_or(Bits::MAX),
+            serial_weights: match array {
+                Compute::BitSerial(array) => array.serial == SerialOperands::Both,
+                _ => true,
+            },
+        },
     };
     let storage = section.word_or(
         "storage",
@@ -161,6 +177,26 @@ fn fusion_widths(min: Bits, max: Bits) -> Vec<Bits> {
         widths.push(max);
     }
     widths
+}
+
+/// The pairs of a GPU: both operands at one of the widths `macs_per_sm` lists.
+fn equal_pairs(
+    section: &Section<'_>,
+    array: &TensorCoreArray,
+) -> Result<Vec<NativePair>, ProfileError> {
+    let pair = |(width, macs): &(Bits, f64)| NativePair {
+        bits: LayerBits::new(*width, *width),
+        rate: *macs,
+        mac_pj: None,
+    };
+    let native: Vec<NativePair> = array.macs_per_sm.iter().map(pair).collect();
+    if let Some(item) = section.get("pairs") {
+        let listed = pairs(section)?;
+        if !listed.iter().map(|pair| pair.bits).eq(native.iter().map(|pair| pair.bits)) {
+            return Err(item.refuse("the widths of compute.macs_per_sm, each with itself"));
+        }
+    }
+    Ok(native)
 }
 
 /// Reads `pairs` and `rate`, two lists of one length.

@@ -268,6 +268,11 @@ impl<'a> Section<'a> {
         self.require(key, "a table")?.section()
     }
 
+    /// The keys that are there.
+    pub fn keys(&self) -> Vec<&'a str> {
+        self.table.keys().map(|key| key.get_ref().as_ref()).collect()
+    }
+
     /// Refuses keys that no getter asked for.
     pub fn finish(self) -> Result<(), ProfileError> {
         let asked = self.asked.into_inner();

@@ -132,3 +132,23 @@ pub fn quantile(errors: &mut [f64], share: f64) -> f64 {
 pub fn mean(errors: &[f64]) -> f64 {
     errors.iter().sum::<f64>() / errors.len() as f64
 }
+
+/// ResNet-18 for 224 pixels.
+pub fn resnet18() -> Vec<Layer> {
+    let mut layers = vec![conv("conv1", 224, 7, 2, 3, (3, 64))];
+    let (mut hw, mut c_in) = (56, 64);
+    for (stage, width) in [64, 128, 256, 512].into_iter().enumerate() {
+        for block in 0..2 {
+            let stride = if stage > 0 && block == 0 { 2 } else { 1 };
+            let name = |part: &str| format!("l{}.{block}.{part}", stage + 1);
+            layers.push(conv(&name("conv1"), hw, 3, stride, 1, (c_in, width)));
+            layers.push(conv(&name("conv2"), hw / stride, 3, 1, 1, (width, width)));
+            if stride > 1 {
+                layers.push(conv(&name("down"), hw, 1, stride, 0, (c_in, width)));
+            }
+            (hw, c_in) = (hw / stride, width);
+        }
+    }
+    layers.push(linear("fc", 512, 1000));
+    layers
+}
