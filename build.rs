@@ -3,6 +3,8 @@
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");
     println!("cargo:rerun-if-changed=assets/onnx/onnx.proto");
+    // sqlx embeds the migrations; a new file alone would not be noticed.
+    println!("cargo:rerun-if-changed=migrations");
     link_libtorch();
     compile_onnx_schema();
 }

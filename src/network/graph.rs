@@ -1,10 +1,16 @@
 //! A network as a graph of typed operations over numbered tensors.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::{array::Array, ops::Op};
+use super::{
+    array::{Array, ElementType},
+    error::NetworkError,
+    ops::Op,
+};
 
 /// A tensor of one graph: an input, a constant or what a node computes.
+///
+/// Stays valid when the graph is changed by the methods of [`Graph`]: they only add tensors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TensorId(pub(super) usize);
 
@@ -25,37 +31,192 @@ pub struct Node {
     pub output: TensorId,
 }
 
-/// A network: nodes in an order in which each comes after what it reads.
-///
-/// One input (the images, batch first) and one output.
+impl Node {
+    /// The tensors that are really read.
+    pub fn reads(&self) -> impl Iterator<Item = TensorId> + '_ {
+        self.inputs.iter().flatten().copied()
+    }
+
+    /// The tensor at one position, when it is given.
+    pub fn input(&self, position: usize) -> Option<TensorId> {
+        self.inputs.get(position).copied().flatten()
+    }
+}
+
+/// One dimension of a declared input.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum InputDim {
+    Fixed(usize),
+    /// Left open, under the name the file gives it; equal names mean equal lengths.
+    Open(String),
+}
+
+/// A tensor that is fed from outside.
 #[derive(Debug, Clone, PartialEq)]
+pub struct GraphInput {
+    pub tensor: TensorId,
+    pub element: ElementType,
+    pub dims: Vec<InputDim>,
+}
+
+/// A network: nodes in an order in which each comes after what it reads.
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct Graph {
     pub(super) tensor_names: Vec<String>,
     pub(super) constants: BTreeMap<TensorId, Array>,
     pub(super) nodes: Vec<Node>,
-    pub(super) input: TensorId,
-    /// As declared: `None` where the file leaves a dimension open.
-    pub(super) input_shape: Vec<Option<usize>>,
-    pub(super) output: TensorId,
+    pub(super) inputs: Vec<GraphInput>,
+    pub(super) outputs: Vec<TensorId>,
 }
 
-/// What kind of quantizable layer a node is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum QuantizableKind {
-    Conv,
-    Depthwise,
-    Linear,
+impl Graph {
+    pub fn nodes(&self) -> &[Node] {
+        &self.nodes
+    }
+
+    pub fn inputs(&self) -> &[GraphInput] {
+        &self.inputs
+    }
+
+    pub fn outputs(&self) -> &[TensorId] {
+        &self.outputs
+    }
+
+    /// The one input.
+    ///
+    /// # Errors
+    /// [`NetworkError::NotSingle`] when there are more, or none.
+    pub fn input(&self) -> Result<&GraphInput, NetworkError> {
+        match self.inputs.as_slice() {
+            [input] => Ok(input),
+            inputs => Err(NetworkError::NotSingle { what: "inputs", found: inputs.len() }),
+        }
+    }
+
+    /// The one output.
+    ///
+    /// # Errors
+    /// [`NetworkError::NotSingle`] when there are more, or none.
+    pub fn output(&self) -> Result<TensorId, NetworkError> {
+        match *self.outputs.as_slice() {
+            [output] => Ok(output),
+            ref outputs => Err(NetworkError::NotSingle { what: "outputs", found: outputs.len() }),
+        }
+    }
+
+    /// The shape of the one input as declared: `None` where the file leaves a dimension open.
+    ///
+    /// # Errors
+    /// [`NetworkError::NotSingle`] when there are more inputs, or none.
+    pub fn input_shape(&self) -> Result<Vec<Option<usize>>, NetworkError> {
+        let dims = self.input()?.dims.iter();
+        Ok(dims
+            .map(|dim| match dim {
+                InputDim::Fixed(n) => Some(*n),
+                InputDim::Open(_) => None,
+            })
+            .collect())
+    }
+
+    pub fn n_tensors(&self) -> usize {
+        self.tensor_names.len()
+    }
+
+    pub fn tensor_name(&self, tensor: TensorId) -> &str {
+        &self.tensor_names[tensor.0]
+    }
+
+    pub fn tensor_named(&self, name: &str) -> Option<TensorId> {
+        self.tensor_names.iter().position(|known| known == name).map(TensorId)
+    }
+
+    /// The value of a tensor that does not depend on any input.
+    pub fn constant(&self, tensor: TensorId) -> Option<&Array> {
+        self.constants.get(&tensor)
+    }
+
+    /// Every constant, by rising id.
+    pub fn constants(&self) -> impl Iterator<Item = (TensorId, &Array)> {
+        self.constants.iter().map(|(&id, array)| (id, array))
+    }
+
+    /// Position in [`Graph::nodes`] of the node that writes a tensor; none for inputs and
+    /// constants.
+    pub fn producer(&self, tensor: TensorId) -> Option<usize> {
+        self.nodes.iter().position(|node| node.output == tensor)
+    }
+
+    /// Positions in [`Graph::nodes`] of the nodes that read a tensor.
+    pub fn readers(&self, tensor: TensorId) -> Vec<usize> {
+        let reads = |node: &Node| node.reads().any(|read| read == tensor);
+        (0..self.nodes.len()).filter(|&index| reads(&self.nodes[index])).collect()
+    }
+
+    pub fn is_output(&self, tensor: TensorId) -> bool {
+        self.outputs.contains(&tensor)
+    }
+
+    /// Adds a tensor; the name gets a number when it is taken.
+    pub(super) fn add_tensor(&mut self, name: &str) -> TensorId {
+        let mut unique = name.to_owned();
+        let mut number = 1;
+        while self.tensor_named(&unique).is_some() {
+            number += 1;
+            unique = format!("{name}_{number}");
+        }
+        self.tensor_names.push(unique);
+        TensorId(self.tensor_names.len() - 1)
+    }
+
+    pub(super) fn add_constant(&mut self, name: &str, array: Array) -> TensorId {
+        let tensor = self.add_tensor(name);
+        self.constants.insert(tensor, array);
+        tensor
+    }
+
+    /// Drops nodes whose output nothing uses, and constants that nothing reads.
+    pub(super) fn remove_unused(&mut self) {
+        let mut used: BTreeSet<TensorId> = self.outputs.iter().copied().collect();
+        let mut kept = Vec::with_capacity(self.nodes.len());
+        for node in self.nodes.drain(..).rev() {
+            if used.contains(&node.output) {
+                used.extend(node.reads());
+                kept.push(node);
+            }
+        }
+        kept.reverse();
+        self.nodes = kept;
+        self.constants.retain(|tensor, _| used.contains(tensor));
+    }
 }
 
-/// A layer whose weights, and the tensor it reads, can be quantized.
-#[derive(Debug, Clone, PartialEq)]
-pub struct QuantizableLayer {
-    pub name: String,
-    pub kind: QuantizableKind,
-    /// Position in [`Graph::nodes`].
-    pub node: usize,
-    /// The tensor whose bits are this layer's activation bits.
-    pub input: TensorId,
-    pub weight: TensorId,
-    pub bias: Option<TensorId>,
+/// Small graphs for the tests of this module's neighbours.
+#[cfg(test)]
+pub(super) mod testing {
+    use super::*;
+
+    impl Graph {
+        /// A graph of one f32 input `x`; a dimension of 0 is left open.
+        pub fn sketch(dims: &[usize]) -> (Self, TensorId) {
+            let mut graph = Self::default();
+            let tensor = graph.add_tensor("x");
+            let open = |(axis, &n): (usize, &usize)| match n {
+                0 => InputDim::Open(format!("n{axis}")),
+                n => InputDim::Fixed(n),
+            };
+            let dims = dims.iter().enumerate().map(open).collect();
+            graph.inputs.push(GraphInput { tensor, element: ElementType::F32, dims });
+            (graph, tensor)
+        }
+
+        /// Adds a node; what it writes is the graph's one output.
+        pub fn draw(&mut self, op: Op, inputs: &[TensorId]) -> TensorId {
+            let name = op.name().to_lowercase();
+            let output = self.add_tensor(&name);
+            let inputs = inputs.iter().copied().map(Some).collect();
+            self.nodes.push(Node { name, op, inputs, output });
+            self.outputs = vec![output];
+            output
+        }
+    }
 }

@@ -1,9 +1,22 @@
 //! A network as a graph: ONNX in, shape inference, folding, execution. Knows nothing of quantization.
 
 mod array;
+mod error;
+mod execute;
+mod fold;
 mod graph;
+mod layers;
+mod memory;
+mod onnx;
 mod ops;
+mod rewrite;
+mod shapes;
 
-pub use array::{Array, ArrayData};
-pub use graph::{Graph, Node, QuantizableKind, QuantizableLayer, TensorId};
-pub use ops::{Cut, Grid, Op, Window};
+pub use array::{Array, ArrayData, ElementType};
+pub use error::NetworkError;
+pub use execute::Executable;
+pub use graph::{Graph, GraphInput, InputDim, Node, TensorId};
+pub use layers::{QuantizableKind, QuantizableLayer};
+pub use memory::keep_freed_memory;
+pub use ops::{Comparison, Cut, Grid, Op, Reduction, Unary, Window};
+pub use shapes::Shapes;

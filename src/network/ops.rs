@@ -1,5 +1,7 @@
 //! The operations a network is made of, with their attributes resolved and typed.
 
+use super::array::{Array, ElementType};
+
 /// Spatial attributes of a two-dimensional convolution or pooling window.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Window {
@@ -8,6 +10,23 @@ pub struct Window {
     /// Top, left, bottom, right.
     pub padding: [usize; 4],
     pub dilation: [usize; 2],
+}
+
+impl Window {
+    /// Rows or columns added before and after, for axis 0 (height) or 1 (width).
+    pub fn padding_of(&self, axis: usize) -> (usize, usize) {
+        (self.padding[axis], self.padding[axis + 2])
+    }
+
+    /// Whether as much is added before as after.
+    pub fn is_symmetric(&self) -> bool {
+        self.padding[0] == self.padding[2] && self.padding[1] == self.padding[3]
+    }
+
+    /// Input rows or columns that one output covers.
+    pub fn extent(&self, axis: usize) -> usize {
+        self.dilation[axis] * (self.kernel[axis] - 1) + 1
+    }
 }
 
 /// The grid a tensor's values are rounded to: `scale * clamp(round(x / scale), low, high)`,
@@ -25,11 +44,55 @@ pub struct Grid {
 
 impl Grid {
     /// The value nearest to `x` that the grid holds.
+    #[inline(always)]
     pub fn round(&self, x: f32) -> f32 {
         let zero_point = self.zero_point as f32;
         let q = (x / self.scale).round_ties_even() + zero_point;
         (q.clamp(self.low as f32, self.high as f32) - zero_point) * self.scale
     }
+}
+
+/// A function of one number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unary {
+    Abs,
+    Ceil,
+    Cos,
+    Erf,
+    Exp,
+    Floor,
+    Log,
+    Neg,
+    Not,
+    Reciprocal,
+    Round,
+    Sign,
+    Sin,
+    Softplus,
+    Sqrt,
+    Tanh,
+}
+
+/// A comparison of two numbers; the result is a bool.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Comparison {
+    Equal,
+    Less,
+    LessOrEqual,
+    Greater,
+    GreaterOrEqual,
+}
+
+/// How a reduction combines numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reduction {
+    Mean,
+    Sum,
+    Max,
+    Min,
+    Prod,
+    /// The square root of the sum of squares.
+    L2,
 }
 
 /// One operation. Inputs are the node's tensors in ONNX order; a constant input is a tensor
@@ -48,7 +111,7 @@ pub enum Op {
         transpose_a: bool,
         transpose_b: bool,
     },
-    /// Inputs: x, y; batched matrix product.
+    /// Inputs: x, y, and after folding an optional bias `[columns of y]`; batched product.
     MatMul,
     /// Inputs: x, scale, bias, mean, variance, each `[c]`.
     BatchNorm {
@@ -64,6 +127,13 @@ pub enum Op {
     Sub,
     Mul,
     Div,
+    Pow,
+    Min,
+    Max,
+    Unary(Unary),
+    Compare(Comparison),
+    /// Inputs: condition, value where true, value where false.
+    Where,
     MaxPool {
         window: Window,
         ceil: bool,
@@ -76,17 +146,20 @@ pub enum Op {
     GlobalAveragePool,
     /// Collapses the axes before and from `axis` into two.
     Flatten {
-        axis: usize,
+        axis: i64,
     },
     /// The target shape is the second input.
     Reshape {
         allow_zero: bool,
     },
+    /// Broadcasts to the shape that is the second input.
+    Expand,
+    /// Axis `i` of the output is axis `axes[i]` of the input; empty reverses all.
     Transpose {
         axes: Vec<usize>,
     },
     Concat {
-        axis: usize,
+        axis: i64,
     },
     /// Constant padding, `before` and `after` one number an axis; negative crops.
     Pad {
@@ -94,8 +167,6 @@ pub enum Op {
         after: Vec<i64>,
         value: f32,
     },
-    /// One triple an axis that is cut: axis, start, end, step, already made non-negative
-    /// where the shape is known.
     Slice {
         cuts: Vec<Cut>,
     },
@@ -103,25 +174,36 @@ pub enum Op {
     Softmax {
         axis: i64,
     },
-    /// The shape of the input, as i64.
+    /// The shape of the input from `start` to `end`, as i64.
     Shape {
         start: i64,
         end: Option<i64>,
     },
+    /// A tensor of the shape that is the input, filled with one value.
+    ConstantOfShape {
+        /// One number.
+        value: Array,
+    },
+    /// Inputs: x, indices into `axis`.
     Gather {
         axis: i64,
     },
+    /// Empty `axes` removes every axis of length 1.
     Squeeze {
         axes: Vec<i64>,
     },
     Unsqueeze {
         axes: Vec<i64>,
     },
-    ReduceMean {
+    /// Empty `axes` reduces all.
+    Reduce {
+        kind: Reduction,
         axes: Vec<i64>,
         keep: bool,
     },
-    Cast,
+    Cast {
+        to: ElementType,
+    },
     Sigmoid,
     HardSigmoid {
         alpha: f32,
@@ -135,6 +217,160 @@ pub enum Op {
     FakeQuantize(Grid),
 }
 
+impl Op {
+    /// The name of the operation in ONNX.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Op::Conv { .. } => "Conv",
+            Op::Gemm { .. } => "Gemm",
+            Op::MatMul => "MatMul",
+            Op::BatchNorm { .. } => "BatchNormalization",
+            Op::Relu => "Relu",
+            Op::Clip { .. } => "Clip",
+            Op::Add => "Add",
+            Op::Sub => "Sub",
+            Op::Mul => "Mul",
+            Op::Div => "Div",
+            Op::Pow => "Pow",
+            Op::Min => "Min",
+            Op::Max => "Max",
+            Op::Unary(function) => function.name(),
+            Op::Compare(comparison) => comparison.name(),
+            Op::Where => "Where",
+            Op::MaxPool { .. } => "MaxPool",
+            Op::AveragePool { .. } => "AveragePool",
+            Op::GlobalAveragePool => "GlobalAveragePool",
+            Op::Flatten { .. } => "Flatten",
+            Op::Reshape { .. } => "Reshape",
+            Op::Expand => "Expand",
+            Op::Transpose { .. } => "Transpose",
+            Op::Concat { .. } => "Concat",
+            Op::Pad { .. } => "Pad",
+            Op::Slice { .. } => "Slice",
+            Op::Identity => "Identity",
+            Op::Softmax { .. } => "Softmax",
+            Op::Shape { .. } => "Shape",
+            Op::ConstantOfShape { .. } => "ConstantOfShape",
+            Op::Gather { .. } => "Gather",
+            Op::Squeeze { .. } => "Squeeze",
+            Op::Unsqueeze { .. } => "Unsqueeze",
+            Op::Reduce { kind, .. } => kind.name(),
+            Op::Cast { .. } => "Cast",
+            Op::Sigmoid => "Sigmoid",
+            Op::HardSigmoid { .. } => "HardSigmoid",
+            Op::HardSwish => "HardSwish",
+            Op::LeakyRelu { .. } => "LeakyRelu",
+            Op::FakeQuantize(_) => "FakeQuantize",
+        }
+    }
+
+    /// Whether every output value is one of the first input's values, or a mean of some.
+    pub(super) fn selects_or_averages(&self) -> bool {
+        matches!(
+            self,
+            Op::MaxPool { .. }
+                | Op::AveragePool { .. }
+                | Op::GlobalAveragePool
+                | Op::Flatten { .. }
+                | Op::Reshape { .. }
+                | Op::Expand
+                | Op::Transpose { .. }
+                | Op::Slice { .. }
+                | Op::Identity
+                | Op::Gather { .. }
+                | Op::Squeeze { .. }
+                | Op::Unsqueeze { .. }
+                | Op::Reduce { .. }
+                | Op::Cast { .. }
+                | Op::LeakyRelu { .. }
+        )
+    }
+}
+
+impl Unary {
+    pub const ALL: [Unary; 16] = [
+        Unary::Abs,
+        Unary::Ceil,
+        Unary::Cos,
+        Unary::Erf,
+        Unary::Exp,
+        Unary::Floor,
+        Unary::Log,
+        Unary::Neg,
+        Unary::Not,
+        Unary::Reciprocal,
+        Unary::Round,
+        Unary::Sign,
+        Unary::Sin,
+        Unary::Softplus,
+        Unary::Sqrt,
+        Unary::Tanh,
+    ];
+
+    pub const fn name(self) -> &'static str {
+        match self {
+            Unary::Abs => "Abs",
+            Unary::Ceil => "Ceil",
+            Unary::Cos => "Cos",
+            Unary::Erf => "Erf",
+            Unary::Exp => "Exp",
+            Unary::Floor => "Floor",
+            Unary::Log => "Log",
+            Unary::Neg => "Neg",
+            Unary::Not => "Not",
+            Unary::Reciprocal => "Reciprocal",
+            Unary::Round => "Round",
+            Unary::Sign => "Sign",
+            Unary::Sin => "Sin",
+            Unary::Softplus => "Softplus",
+            Unary::Sqrt => "Sqrt",
+            Unary::Tanh => "Tanh",
+        }
+    }
+}
+
+impl Comparison {
+    pub const ALL: [Comparison; 5] = [
+        Comparison::Equal,
+        Comparison::Less,
+        Comparison::LessOrEqual,
+        Comparison::Greater,
+        Comparison::GreaterOrEqual,
+    ];
+
+    pub const fn name(self) -> &'static str {
+        match self {
+            Comparison::Equal => "Equal",
+            Comparison::Less => "Less",
+            Comparison::LessOrEqual => "LessOrEqual",
+            Comparison::Greater => "Greater",
+            Comparison::GreaterOrEqual => "GreaterOrEqual",
+        }
+    }
+}
+
+impl Reduction {
+    pub const ALL: [Reduction; 6] = [
+        Reduction::Mean,
+        Reduction::Sum,
+        Reduction::Max,
+        Reduction::Min,
+        Reduction::Prod,
+        Reduction::L2,
+    ];
+
+    pub const fn name(self) -> &'static str {
+        match self {
+            Reduction::Mean => "ReduceMean",
+            Reduction::Sum => "ReduceSum",
+            Reduction::Max => "ReduceMax",
+            Reduction::Min => "ReduceMin",
+            Reduction::Prod => "ReduceProd",
+            Reduction::L2 => "ReduceL2",
+        }
+    }
+}
+
 /// One axis of a slice, as ONNX defines it (negative counts from the end).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Cut {
@@ -142,4 +378,64 @@ pub struct Cut {
     pub start: i64,
     pub end: i64,
     pub step: i64,
+}
+
+impl Cut {
+    /// First index, number of indices and step on an axis of length `n`.
+    ///
+    /// Out-of-range bounds are clamped, as in ONNX; a negative step runs backwards.
+    pub fn resolve(&self, n: usize) -> (usize, usize, i64) {
+        let n = i64::try_from(n).unwrap_or(i64::MAX);
+        let absolute = |index: i64| if index < 0 { index.saturating_add(n) } else { index };
+        let (start, end) = (absolute(self.start), absolute(self.end));
+        let (start, span) = if self.step > 0 {
+            let start = start.clamp(0, n);
+            (start, end.clamp(0, n) - start)
+        } else {
+            let start = start.clamp(-1, n - 1);
+            (start, start - end.clamp(-1, n - 1))
+        };
+        let step = self.step.unsigned_abs().max(1);
+        let count = u64::try_from(span).unwrap_or(0).div_ceil(step);
+        (usize::try_from(start).unwrap_or(0), usize::try_from(count).unwrap_or(0), self.step)
+    }
+}
+
+/// A possibly negative axis of a tensor of this rank as an index; `None` when out of range.
+pub(super) fn axis_index(axis: i64, rank: usize) -> Option<usize> {
+    let rank = i64::try_from(rank).ok()?;
+    let index = if axis < 0 { axis.checked_add(rank)? } else { axis };
+    (0..rank).contains(&index).then_some(index as usize)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cuts_follow_the_onnx_rules() {
+        for (start, end, step, n, expected) in [
+            (0, i64::MAX, 2, 7, (0, 4)),
+            (1, -1, 1, 5, (1, 3)),
+            (-3, i64::MAX, 1, 5, (2, 3)),
+            (10, 20, 1, 5, (5, 0)),
+            (-1, i64::MIN, -1, 4, (3, 4)),
+            (i64::MAX, 0, -2, 6, (5, 3)),
+            (3, 1, 1, 5, (3, 0)),
+        ] {
+            let cut = Cut { axis: 0, start, end, step };
+            let (first, count, _) = cut.resolve(n);
+            assert_eq!((first, count), expected, "{cut:?} of {n}");
+        }
+    }
+
+    #[test]
+    fn rounding_stays_on_the_grid_and_breaks_ties_to_even() {
+        let grid = Grid { scale: 0.5, zero_point: 2, low: 0, high: 7 };
+        for (x, expected) in
+            [(0.0, 0.0), (0.25, 0.0), (0.75, 1.0), (-9.0, -1.0), (9.0, 2.5), (1.3, 1.5)]
+        {
+            assert_eq!(grid.round(x), expected, "{x}");
+        }
+    }
 }

@@ -1,0 +1,21 @@
+//! The profiles that come with the crate.
+
+/// Name and text of each profile in `hw-profiles/`.
+const PROFILES: [(&str, &str); 5] = [
+    ("bismo-cloud", include_str!("../../../hw-profiles/bismo-cloud.toml")),
+    ("bismo-edge", include_str!("../../../hw-profiles/bismo-edge.toml")),
+    ("bitfusion", include_str!("../../../hw-profiles/bitfusion.toml")),
+    ("edge-tpu", include_str!("../../../hw-profiles/edge-tpu.toml")),
+    ("tpu-v1", include_str!("../../../hw-profiles/tpu-v1.toml")),
+];
+
+/// The text of the profile of that name, with or without `.toml`.
+pub fn builtin(name: &str) -> Option<&'static str> {
+    let name = name.strip_suffix(".toml").unwrap_or(name);
+    PROFILES.iter().find(|(known, _)| *known == name).map(|(_, text)| *text)
+}
+
+/// The names of all profiles that come with the crate, in alphabetical order.
+pub fn builtin_names() -> impl ExactSizeIterator<Item = &'static str> {
+    PROFILES.iter().map(|(name, _)| *name)
+}

@@ -1,0 +1,88 @@
+//! Convolutions, pooling and padding.
+
+use tch::{TchError, Tensor};
+
+use crate::network::ops::Window;
+
+fn wide<const N: usize>(numbers: [usize; N]) -> [i64; N] {
+    numbers.map(|n| n as i64)
+}
+
+/// What libtorch takes as padding; only for symmetric windows.
+fn symmetric(window: &Window) -> [i64; 2] {
+    wide([window.padding[0], window.padding[1]])
+}
+
+/// The window's padding applied to the images, so that none is left to do.
+fn padded(x: &Tensor, window: &Window, value: f64) -> Result<Tensor, TchError> {
+    let [top, left, bottom, right] = wide(window.padding);
+    x.f_pad([left, right, top, bottom], "constant", value)
+}
+
+pub(super) fn conv(
+    x: &Tensor,
+    weight: &Tensor,
+    bias: Option<&Tensor>,
+    window: &Window,
+    groups: usize,
+) -> Result<Tensor, TchError> {
+    let (stride, dilation) = (wide(window.stride), wide(window.dilation));
+    if window.is_symmetric() {
+        return x.f_conv2d(weight, bias, stride, symmetric(window), dilation, groups as i64);
+    }
+    let x = padded(x, window, 0.0)?;
+    x.f_conv2d(weight, bias, stride, [0, 0], dilation, groups as i64)
+}
+
+pub(super) fn max_pool(x: &Tensor, window: &Window, ceil: bool) -> Result<Tensor, TchError> {
+    let (kernel, stride) = (wide(window.kernel), wide(window.stride));
+    let dilation = wide(window.dilation);
+    if fits_half_the_kernel(window) {
+        return x.f_max_pool2d(kernel, stride, symmetric(window), dilation, ceil);
+    }
+    let x = padded(x, window, f64::NEG_INFINITY)?;
+    x.f_max_pool2d(kernel, stride, [0, 0], dilation, ceil)
+}
+
+pub(super) fn average_pool(
+    x: &Tensor,
+    window: &Window,
+    ceil: bool,
+    count_padding: bool,
+) -> Result<Tensor, TchError> {
+    let (kernel, stride) = (wide(window.kernel), wide(window.stride));
+    let pool =
+        |x: &Tensor, padding| x.f_avg_pool2d(kernel, stride, padding, ceil, count_padding, None);
+    if fits_half_the_kernel(window) {
+        return pool(x, symmetric(window));
+    }
+    let mean = pool(&padded(x, window, 0.0)?, [0, 0])?;
+    if count_padding {
+        return Ok(mean);
+    }
+    // Means over windows that hold zeros of the padding: divide by the share that is image.
+    let one_map = x.f_slice(0, 0, 1, 1)?.f_slice(1, 0, 1, 1)?.f_ones_like()?;
+    let share = pool(&padded(&one_map, window, 0.0)?, [0, 0])?;
+    mean.f_div(&share)
+}
+
+/// Libtorch pools with at most half a kernel of padding, the same on both sides.
+fn fits_half_the_kernel(window: &Window) -> bool {
+    window.is_symmetric() && (0..2).all(|axis| window.padding[axis] * 2 <= window.kernel[axis])
+}
+
+pub(super) fn global_average_pool(x: &Tensor) -> Result<Tensor, TchError> {
+    let axes: Vec<i64> = (2..x.dim() as i64).collect();
+    x.f_mean_dim(axes, true, None::<tch::Kind>)
+}
+
+pub(super) fn pad(
+    x: &Tensor,
+    before: &[i64],
+    after: &[i64],
+    value: f32,
+) -> Result<Tensor, TchError> {
+    let last_axis_first: Vec<i64> =
+        before.iter().zip(after).rev().flat_map(|(before, after)| [*before, *after]).collect();
+    x.f_pad(last_axis_first, "constant", f64::from(value))
+}

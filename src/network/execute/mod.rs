@@ -1,0 +1,312 @@
+//! Running a graph on libtorch: constants are placed once, tensors are freed after their last
+//! use, number-by-number operations are fused and done in place.
+
+mod apply;
+mod convert;
+mod kernel;
+mod plan;
+
+use std::{cell::RefCell, collections::BTreeSet, sync::Arc};
+
+use tch::{Device, Tensor};
+
+use self::plan::{FusedPass, Plan, Step, Work};
+use super::{
+    array::Array,
+    error::{NetworkError, show_shape},
+    graph::{Graph, Node, TensorId},
+    ops::Op,
+};
+
+/// A graph with its constants on a device, ready to run.
+///
+/// It can be sent to another thread but not be used by two at once: give each thread its
+/// own [`Executable::share`].
+#[derive(Debug)]
+pub struct Executable {
+    graph: Arc<Graph>,
+    plan: Arc<Plan>,
+    device: Device,
+    /// By tensor.
+    constants: Vec<Option<Tensor>>,
+    /// Input shapes that were found to fit, the last one.
+    checked: RefCell<Vec<Vec<usize>>>,
+}
+
+impl Executable {
+    /// Places the constants and plans the work.
+    ///
+    /// # Errors
+    /// [`NetworkError::Execution`] when the device does not take the constants.
+    pub fn new(graph: &Graph, device: Device) -> Result<Self, NetworkError> {
+        let mut constants: Vec<Option<Tensor>> = (0..graph.n_tensors()).map(|_| None).collect();
+        for (tensor, array) in graph.constants() {
+            let value = place(graph, tensor, array, device).map_err(|error| {
+                let reason = format!("it can not be placed: {}", first_line(&error));
+                NetworkError::Tensor { tensor: graph.tensor_name(tensor).to_owned(), reason }
+            })?;
+            constants[tensor.index()] = Some(value);
+        }
+        let fed: Vec<TensorId> = graph.inputs().iter().map(|input| input.tensor).collect();
+        let plan = Plan::new(graph, &fed, graph.outputs(), &BTreeSet::new());
+        Ok(Self {
+            graph: Arc::new(graph.clone()),
+            plan: Arc::new(plan),
+            device,
+            constants,
+            checked: RefCell::default(),
+        })
+    }
+
+    pub fn graph(&self) -> &Graph {
+        &self.graph
+    }
+
+    pub fn device(&self) -> Device {
+        self.device
+    }
+
+    /// Another handle on the same constants, for another thread.
+    pub fn share(&self) -> Self {
+        let shallow = |constant: &Option<Tensor>| constant.as_ref().map(Tensor::shallow_clone);
+        Self {
+            graph: Arc::clone(&self.graph),
+            plan: Arc::clone(&self.plan),
+            device: self.device,
+            constants: self.constants.iter().map(shallow).collect(),
+            checked: self.checked.clone(),
+        }
+    }
+
+    /// The output for a batch of inputs. The input is not changed.
+    ///
+    /// # Errors
+    /// [`NetworkError::InputShape`] when the batch does not fit the network, and
+    /// [`NetworkError::Execution`] naming the node that failed.
+    pub fn run(&self, input: &Tensor) -> Result<Tensor, NetworkError> {
+        self.graph.output()?;
+        let mut outputs = self.run_all(&[input])?;
+        Ok(outputs.swap_remove(0))
+    }
+
+    /// All outputs, one given tensor an input.
+    ///
+    /// # Errors
+    /// As [`Executable::run`].
+    pub fn run_all(&self, inputs: &[&Tensor]) -> Result<Vec<Tensor>, NetworkError> {
+        self.check(inputs)?;
+        let fed = self.graph.inputs().iter().map(|input| input.tensor).zip(inputs.iter().copied());
+        self.follow(&self.plan, fed, self.graph.outputs(), &mut |_, _| {})
+    }
+
+    /// Runs one batch and shows the observed tensors as they are made, the input included.
+    ///
+    /// Images and feature maps are shown with their logical shape `[n, c, h, w]` and channels
+    /// last in memory. A tensor that is shown may be kept: nothing writes to it later.
+    ///
+    /// # Errors
+    /// As [`Executable::run`].
+    pub fn run_observed(
+        &self,
+        input: &Tensor,
+        observed: &[TensorId],
+        observe: &mut dyn FnMut(TensorId, &Tensor),
+    ) -> Result<Vec<Tensor>, NetworkError> {
+        self.check(&[input])?;
+        let fed = self.graph.input()?.tensor;
+        let observed: BTreeSet<TensorId> = observed.iter().copied().collect();
+        let plan = Plan::new(&self.graph, &[fed], self.graph.outputs(), &observed);
+        self.follow(&plan, [(fed, input)].into_iter(), self.graph.outputs(), &mut |id, tensor| {
+            if observed.contains(&id) {
+                observe(id, tensor);
+            }
+        })
+    }
+
+    /// Computes only what lies between the fed and the wanted tensors.
+    ///
+    /// # Errors
+    /// [`NetworkError::Dangling`] when a wanted tensor needs one that is neither fed nor
+    /// computed, and [`NetworkError::Execution`] naming the node that failed.
+    pub fn run_between(
+        &self,
+        fed: &[(TensorId, &Tensor)],
+        wanted: &[TensorId],
+    ) -> Result<Vec<Tensor>, NetworkError> {
+        let ids: Vec<TensorId> = fed.iter().map(|(id, _)| *id).collect();
+        let plan = Plan::new(&self.graph, &ids, wanted, &BTreeSet::new());
+        self.follow(&plan, fed.iter().copied(), wanted, &mut |_, _| {})
+    }
+
+    fn check(&self, inputs: &[&Tensor]) -> Result<(), NetworkError> {
+        let sizes = |tensor: &&Tensor| tensor.size().iter().map(|&n| n as usize).collect();
+        let shapes: Vec<Vec<usize>> = inputs.iter().map(sizes).collect();
+        if *self.checked.borrow() == shapes {
+            return Ok(());
+        }
+        let slices: Vec<&[usize]> = shapes.iter().map(Vec::as_slice).collect();
+        self.graph.shapes_of(&slices)?;
+        self.checked.replace(shapes);
+        Ok(())
+    }
+
+    fn follow<'a>(
+        &self,
+        plan: &Plan,
+        fed: impl Iterator<Item = (TensorId, &'a Tensor)>,
+        wanted: &[TensorId],
+        observe: &mut dyn FnMut(TensorId, &Tensor),
+    ) -> Result<Vec<Tensor>, NetworkError> {
+        let _no_grad = tch::no_grad_guard();
+        let mut values = Values { constants: &self.constants, computed: vec![] };
+        values.computed.resize_with(self.graph.n_tensors(), || None);
+        for (id, tensor) in fed {
+            let tensor = self.feed(id, tensor)?;
+            observe(id, &tensor);
+            values.computed[id.index()] = Some(tensor);
+        }
+        for step in &plan.steps {
+            let node = &self.graph.nodes()[step.node];
+            let output = self.take_step(step, node, &mut values)?;
+            observe(step.output, &output);
+            values.computed[step.output.index()] = Some(output);
+            step.frees.iter().for_each(|tensor| values.computed[tensor.index()] = None);
+        }
+        let value = |id: &TensorId| {
+            values.get(*id).map(Tensor::shallow_clone).ok_or_else(|| self.dangling(*id, "output"))
+        };
+        wanted.iter().map(value).collect()
+    }
+
+    fn feed(&self, id: TensorId, tensor: &Tensor) -> Result<Tensor, NetworkError> {
+        let declared = self.graph.inputs().iter().find(|input| input.tensor == id);
+        let kind = declared.map_or(tensor.kind(), |input| convert::kind_of(input.element));
+        tensor
+            .f_to_device(self.device)
+            .and_then(|tensor| tensor.f_to_kind(kind))
+            .and_then(|tensor| convert::channels_last(&tensor))
+            .map_err(|error| NetworkError::Tensor {
+                tensor: self.graph.tensor_name(id).to_owned(),
+                reason: format!("it can not be placed: {}", first_line(&error)),
+            })
+    }
+
+    fn take_step(
+        &self,
+        step: &Step,
+        node: &Node,
+        values: &mut Values<'_>,
+    ) -> Result<Tensor, NetworkError> {
+        match &step.work {
+            Work::Apply => {
+                let read = |input: &Option<TensorId>| match input {
+                    None => Ok(None),
+                    Some(id) => match values.get(*id) {
+                        Some(tensor) => Ok(Some(tensor)),
+                        None => Err(self.dangling(*id, &node.name)),
+                    },
+                };
+                let inputs: Vec<Option<&Tensor>> =
+                    node.inputs.iter().map(read).collect::<Result<_, _>>()?;
+                apply::apply(&node.op, &inputs).map_err(|error| failure(node, &inputs, &error))
+            }
+            Work::Pass(fused) => {
+                for id in [Some(fused.input), fused.addend].into_iter().flatten() {
+                    if values.get(id).is_none() {
+                        return Err(self.dangling(id, &node.name));
+                    }
+                }
+                run_pass(fused, values).map_err(|error| failure(node, &[], &error))
+            }
+        }
+    }
+
+    fn dangling(&self, tensor: TensorId, node: &str) -> NetworkError {
+        let tensor = self.graph.tensor_name(tensor).to_owned();
+        NetworkError::Dangling { node: node.to_owned(), tensor }
+    }
+}
+
+/// Tensors of a run in progress.
+struct Values<'a> {
+    constants: &'a [Option<Tensor>],
+    computed: Vec<Option<Tensor>>,
+}
+
+impl Values<'_> {
+    fn get(&self, id: TensorId) -> Option<&Tensor> {
+        self.computed[id.index()].as_ref().or(self.constants[id.index()].as_ref())
+    }
+}
+
+/// A fused chain: by the loops where they can, by libtorch's operations otherwise.
+fn run_pass(fused: &FusedPass, values: &mut Values<'_>) -> Result<Tensor, tch::TchError> {
+    let FusedPass { input, addend, pass, overwrite_input, overwrite_addend } = fused;
+    let promise = "both operands were found before the pass";
+    if *overwrite_input && Some(*input) != *addend {
+        let mut target = values.computed[input.index()].take().expect(promise);
+        if pass.overwrite(&mut target, addend.and_then(|id| values.get(id))) {
+            return Ok(target);
+        }
+        values.computed[input.index()] = Some(target);
+    } else if let Some(addend) = addend.filter(|id| *overwrite_addend && id != input) {
+        // A sum does not depend on the order of two numbers.
+        let mut target = values.computed[addend.index()].take().expect(promise);
+        if pass.overwrite(&mut target, values.get(*input)) {
+            return Ok(target);
+        }
+        values.computed[addend.index()] = Some(target);
+    }
+    let x = values.get(*input).expect(promise);
+    let addend = addend.and_then(|id| values.get(id));
+    if let Some(output) = pass.compute(x, addend) {
+        return Ok(output);
+    }
+    pass.by_operations(x, addend)
+}
+
+/// The value of a node whose inputs are all constants.
+pub(super) fn compute_constant(
+    node: &Node,
+    inputs: &[Option<Array>],
+) -> Result<Array, NetworkError> {
+    let _no_grad = tch::no_grad_guard();
+    let tensors: Vec<Option<Tensor>> =
+        inputs.iter().map(|input| input.as_ref().map(Array::to_tensor)).collect();
+    let views: Vec<Option<&Tensor>> = tensors.iter().map(Option::as_ref).collect();
+    apply::apply(&node.op, &views)
+        .and_then(|tensor| Array::from_tensor(&tensor))
+        .map_err(|error| failure(node, &views, &error))
+}
+
+/// A constant on the device; convolution weights in the layout their images have.
+fn place(
+    graph: &Graph,
+    tensor: TensorId,
+    array: &Array,
+    device: Device,
+) -> Result<Tensor, tch::TchError> {
+    let is_kernel =
+        |node: &Node| matches!(node.op, Op::Conv { .. }) && node.input(1) == Some(tensor);
+    let value = array.to_tensor().f_to_device(device)?;
+    if graph.nodes().iter().any(is_kernel) { convert::channels_last(&value) } else { Ok(value) }
+}
+
+fn failure(node: &Node, inputs: &[Option<&Tensor>], error: &tch::TchError) -> NetworkError {
+    let shapes: Vec<String> =
+        inputs.iter().flatten().map(|tensor| show_shape(&tensor.size())).collect();
+    let mut reason = first_line(error);
+    if !shapes.is_empty() {
+        reason = format!("{reason} (inputs {})", shapes.join(", "));
+    }
+    NetworkError::Execution { node: node.name.clone(), op: node.op.name().to_owned(), reason }
+}
+
+/// Libtorch's messages carry a stack trace behind the first line.
+fn first_line(error: &tch::TchError) -> String {
+    let text = match error {
+        tch::TchError::Torch(text) => text.clone(),
+        other => other.to_string(),
+    };
+    text.lines().next().unwrap_or_default().trim().to_owned()
+}

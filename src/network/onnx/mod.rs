@@ -1,0 +1,14 @@
+//! The ONNX file format: the only place that knows it.
+//!
+//! [`import`] reads a file into a [`Graph`](super::Graph), one node at a time in an order
+//! where each comes after what it reads. `ops` says what each ONNX operation becomes;
+//! whatever follows from constants alone is computed on the way.
+
+mod external;
+mod import;
+mod lowered;
+mod node;
+mod ops;
+mod order;
+mod proto;
+mod tensor;

@@ -1,0 +1,121 @@
+//! Changes to a graph that leave its tensors' identities alone: what quantization is made of.
+//!
+//! Constants are shared memory, so a changed copy of a graph costs little more than its nodes.
+
+use super::{
+    array::Array,
+    graph::{Graph, Node, TensorId},
+    ops::Op,
+};
+
+impl Graph {
+    /// The graph with another value for one constant.
+    ///
+    /// # Panics
+    /// When the tensor is not a constant of this shape and kind.
+    #[must_use]
+    pub fn with_constant(mut self, tensor: TensorId, value: Array) -> Self {
+        self.set_constant(tensor, value);
+        self
+    }
+
+    /// Replaces the value of one constant.
+    ///
+    /// # Panics
+    /// When the tensor is not a constant of this shape and kind.
+    pub fn set_constant(&mut self, tensor: TensorId, value: Array) {
+        let known = self.constants.get_mut(&tensor).expect("the tensor is a constant");
+        assert_eq!(known.shape(), value.shape(), "a constant keeps its shape");
+        assert_eq!(known.element(), value.element(), "a constant keeps its kind");
+        *known = value;
+    }
+
+    /// Puts an operation of one input behind a tensor; every node that read the tensor reads
+    /// the new one instead. The network's outputs stay what they are.
+    ///
+    /// # Panics
+    /// When nothing computes the tensor and it is not an input.
+    pub fn insert_after(&mut self, tensor: TensorId, op: Op) -> TensorId {
+        let position = match self.producer(tensor) {
+            Some(producer) => producer + 1,
+            None => {
+                let is_input = self.inputs.iter().any(|input| input.tensor == tensor);
+                assert!(is_input, "the tensor is computed or an input");
+                0
+            }
+        };
+        let suffix = if matches!(op, Op::FakeQuantize(_)) { "quantized" } else { op.name() };
+        let name = format!("{}_{suffix}", self.tensor_name(tensor));
+        let output = self.add_tensor(&name);
+        for node in &mut self.nodes {
+            node.inputs.iter_mut().flatten().filter(|r| **r == tensor).for_each(|r| *r = output);
+        }
+        self.nodes.insert(position, Node { name, op, inputs: vec![Some(tensor)], output });
+        output
+    }
+
+    /// Gives the layer that writes `output` this bias, one number an output channel, whether
+    /// it had one or not.
+    ///
+    /// # Panics
+    /// When no Conv, Gemm or MatMul writes the tensor.
+    pub fn set_bias(&mut self, output: TensorId, bias: Array) {
+        let index = self.producer(output).expect("a layer writes the tensor");
+        let node = &self.nodes[index];
+        let is_layer = matches!(node.op, Op::Conv { .. } | Op::Gemm { .. } | Op::MatMul);
+        assert!(is_layer, "a layer writes the tensor");
+        let name = format!("{}.bias", node.name);
+        let tensor = self.add_constant(&name, bias);
+        let inputs = &mut self.nodes[index].inputs;
+        inputs.resize(3, None);
+        let old = inputs[2].replace(tensor);
+        if let Some(old) = old
+            && self.readers(old).is_empty()
+        {
+            self.constants.remove(&old);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::network::ops::{Grid, Unary};
+
+    #[test]
+    fn every_reader_reads_what_is_inserted() {
+        let (mut graph, x) = Graph::sketch(&[0]);
+        let relu = graph.draw(Op::Relu, &[x]);
+        graph.draw(Op::Add, &[relu, relu]);
+        let grid = Grid { scale: 1.0, zero_point: 0, low: 0, high: 3 };
+        let rounded = graph.insert_after(relu, Op::FakeQuantize(grid));
+        assert_eq!(graph.tensor_name(rounded), "relu_quantized");
+        assert_eq!(graph.readers(relu), [1]);
+        assert_eq!(graph.nodes()[2].inputs, [Some(rounded), Some(rounded)]);
+    }
+
+    #[test]
+    fn an_operation_behind_the_input_comes_first() {
+        let (mut graph, x) = Graph::sketch(&[0]);
+        graph.draw(Op::Relu, &[x]);
+        graph.insert_after(x, Op::Unary(Unary::Neg));
+        assert_eq!(graph.nodes()[0].inputs, [Some(x)]);
+        assert_eq!(graph.readers(x), [0]);
+    }
+
+    #[test]
+    fn outputs_stay_what_they_are() {
+        let (mut graph, x) = Graph::sketch(&[0]);
+        let relu = graph.draw(Op::Relu, &[x]);
+        graph.insert_after(relu, Op::Unary(Unary::Neg));
+        assert_eq!(graph.outputs(), [relu]);
+    }
+
+    #[test]
+    #[should_panic(expected = "a constant keeps its shape")]
+    fn a_constant_of_another_shape_is_refused() {
+        let (mut graph, _) = Graph::sketch(&[0]);
+        let tensor = graph.add_constant("c", Array::f32(vec![2], [1.0, 2.0]));
+        graph.set_constant(tensor, Array::f32(vec![1], [1.0]));
+    }
+}
