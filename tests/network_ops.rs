@@ -37,6 +37,9 @@ fn cases() -> Vec<Case> {
     cases
 }
 
+/// Cases whose output shape depends on the values of an input.
+const VALUE_DEPENDENT: [&str; 1] = ["slice_computed"];
+
 /// Says where two tensors differ by more than rounding.
 fn difference(found: &Tensor, expected: &Tensor) -> Option<String> {
     if found.size() != expected.size() {
@@ -59,13 +62,18 @@ fn check(case: &Case, graph: &Graph) -> Result<(), String> {
     let sizes = |tensor: &Tensor| tensor.size().iter().map(|&n| n as usize).collect::<Vec<_>>();
     let shapes: Vec<Vec<usize>> = case.inputs.iter().map(sizes).collect();
     let shapes: Vec<&[usize]> = shapes.iter().map(Vec::as_slice).collect();
-    let inferred = graph.shapes_of(&shapes).map_err(|error| error.to_string())?;
+    let inferred = graph.shapes_of(&shapes);
+    if VALUE_DEPENDENT.contains(&case.name.as_str()) {
+        assert!(inferred.is_err(), "{}: its shape can not be known", case.name);
+    }
+    let inferred = inferred.ok();
     for (index, (found, expected)) in outputs.iter().zip(&case.outputs).enumerate() {
         if let Some(difference) = difference(found, expected) {
             return Err(format!("output {index}: {difference}"));
         }
-        let inferred = inferred.get(graph.outputs()[index]);
-        if inferred != sizes(expected) {
+        let inferred = inferred.as_ref().map(|shapes| shapes.get(graph.outputs()[index]));
+        let known = !VALUE_DEPENDENT.contains(&case.name.as_str());
+        if known && inferred != Some(&sizes(expected)) {
             return Err(format!("inferred shape {inferred:?}, expected {:?}", expected.size()));
         }
     }

@@ -81,10 +81,10 @@ impl Graph {
                 Op::Relu | Op::Sigmoid | Op::Softmax { .. } | Op::HardSigmoid { .. } => true,
                 Op::Clip { low, high } => *high >= 0.0 && (*low >= 0.0 || all(0..1)),
                 Op::FakeQuantize(grid) => grid.low >= grid.zero_point || all(0..1),
-                Op::Add | Op::Mul | Op::Div => all(0..2),
+                Op::Add | Op::Mul | Op::Div | Op::Max | Op::Min => all(0..2),
                 Op::Concat { .. } => all(0..node.inputs.len()),
                 Op::Pad { value, .. } => *value >= 0.0 && all(0..1),
-                op if op.selects_or_averages() => all(0..1),
+                op if op.keeps_non_negative() => all(0..1),
                 _ => false,
             };
         }

@@ -18,5 +18,8 @@ pub use execute::Executable;
 pub use graph::{Graph, GraphInput, InputDim, Node, TensorId};
 pub use layers::{QuantizableKind, QuantizableLayer};
 pub use memory::keep_freed_memory;
-pub use ops::{Comparison, Cut, Grid, Op, Reduction, Unary, Window};
+pub use ops::{
+    Border, Comparison, Coordinates, Cut, Grid, Interpolation, Logic, NearestRounding, Op,
+    Reduction, ResizedLength, Unary, Window,
+};
 pub use shapes::Shapes;

@@ -95,6 +95,72 @@ pub enum Reduction {
     L2,
 }
 
+/// A connective of two truth values.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Logic {
+    And,
+    Or,
+    Xor,
+}
+
+/// What padding repeats.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Border {
+    /// The outermost number.
+    Edge,
+    /// The numbers before it, outermost not repeated.
+    Reflect,
+}
+
+/// How numbers between two samples are made.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Interpolation {
+    Nearest(NearestRounding),
+    Linear,
+    /// With the coefficient that ONNX calls `cubic_coeff_a`.
+    Cubic(f32),
+}
+
+/// Which sample a position between two belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NearestRounding {
+    HalfDown,
+    HalfUp,
+    Floor,
+    Ceil,
+}
+
+/// Where an output sample lies among the input's, in ONNX's names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Coordinates {
+    HalfPixel,
+    PytorchHalfPixel,
+    AlignCorners,
+    Asymmetric,
+}
+
+/// The length of one axis after a resize.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum ResizedLength {
+    Same,
+    /// Times this, rounded down.
+    Scale(f32),
+    Exactly(usize),
+}
+
+impl ResizedLength {
+    /// The new length and the scale that positions follow.
+    pub fn of(self, length: usize) -> (usize, f64) {
+        match self {
+            ResizedLength::Same => (length, 1.0),
+            ResizedLength::Scale(scale) => {
+                ((length as f64 * f64::from(scale)).floor() as usize, f64::from(scale))
+            }
+            ResizedLength::Exactly(new) => (new, new as f64 / length.max(1) as f64),
+        }
+    }
+}
+
 /// One operation. Inputs are the node's tensors in ONNX order; a constant input is a tensor
 /// that the graph holds a value for.
 #[derive(Debug, Clone, PartialEq)]
@@ -103,6 +169,13 @@ pub enum Op {
     Conv {
         window: Window,
         groups: usize,
+    },
+    /// Inputs: x `[n, c, h, w]`, weight `[c, out / groups, kh, kw]`, optional bias `[out]`.
+    ConvTranspose {
+        window: Window,
+        groups: usize,
+        /// Rows and columns added at the bottom and right.
+        output_padding: [usize; 2],
     },
     /// Inputs: x, weight, optional bias. `alpha * x' * w' + beta * bias`.
     Gemm {
@@ -117,7 +190,28 @@ pub enum Op {
     BatchNorm {
         epsilon: f32,
     },
+    /// Mean 0 and variance 1 over all axes from `axis` on. Inputs: x, scale, optional bias, both
+    /// of the shape of these axes.
+    LayerNorm {
+        axis: i64,
+        epsilon: f32,
+    },
+    /// Mean 0 and variance 1 for each group of channels of an image. Inputs: x, scale and bias,
+    /// both `[c]`. As many groups as channels make instance normalization (`groups` 0).
+    GroupNorm {
+        groups: usize,
+        epsilon: f32,
+    },
     Relu,
+    /// Inputs: x, slope below 0, which broadcasts.
+    PRelu,
+    Elu {
+        alpha: f32,
+    },
+    /// `x * Φ(x)`, or its approximation by a hyperbolic tangent.
+    Gelu {
+        tanh: bool,
+    },
     /// `min(max(x, low), high)`; an absent bound is infinite.
     Clip {
         low: f32,
@@ -130,6 +224,11 @@ pub enum Op {
     Pow,
     Min,
     Max,
+    /// The remainder, with the divisor's sign, or the dividend's for `truncated`.
+    Mod {
+        truncated: bool,
+    },
+    Logic(Logic),
     Unary(Unary),
     Compare(Comparison),
     /// Inputs: condition, value where true, value where false.
@@ -167,12 +266,38 @@ pub enum Op {
         after: Vec<i64>,
         value: f32,
     },
+    /// Padding with numbers of the tensor itself; amounts as for `Pad`, none negative.
+    PadBorder {
+        border: Border,
+        before: Vec<usize>,
+        after: Vec<usize>,
+    },
+    /// One length an axis.
+    Resize {
+        interpolation: Interpolation,
+        coordinates: Coordinates,
+        lengths: Vec<ResizedLength>,
+    },
     Slice {
         cuts: Vec<Cut>,
     },
+    /// Inputs: x, starts, ends, optional axes, optional steps, some of them computed.
+    ComputedSlice,
+    /// Inputs: x, repeats an axis.
+    Tile,
+    /// Inputs: start, limit, step.
+    Range,
     Identity,
     Softmax {
         axis: i64,
+    },
+    LogSoftmax {
+        axis: i64,
+    },
+    /// The first index of the largest number, as i64.
+    ArgMax {
+        axis: i64,
+        keep: bool,
     },
     /// The shape of the input from `start` to `end`, as i64.
     Shape {
@@ -225,6 +350,22 @@ impl Op {
             Op::Gemm { .. } => "Gemm",
             Op::MatMul => "MatMul",
             Op::BatchNorm { .. } => "BatchNormalization",
+            Op::ConvTranspose { .. } => "ConvTranspose",
+            Op::LayerNorm { .. } => "LayerNormalization",
+            Op::GroupNorm { groups: 0, .. } => "InstanceNormalization",
+            Op::GroupNorm { .. } => "GroupNormalization",
+            Op::PRelu => "PRelu",
+            Op::Elu { .. } => "Elu",
+            Op::Gelu { .. } => "Gelu",
+            Op::Mod { .. } => "Mod",
+            Op::Logic(logic) => logic.name(),
+            Op::PadBorder { .. } => "Pad",
+            Op::Resize { .. } => "Resize",
+            Op::ComputedSlice => "Slice",
+            Op::Tile => "Tile",
+            Op::Range => "Range",
+            Op::LogSoftmax { .. } => "LogSoftmax",
+            Op::ArgMax { .. } => "ArgMax",
             Op::Relu => "Relu",
             Op::Clip { .. } => "Clip",
             Op::Add => "Add",
@@ -264,8 +405,9 @@ impl Op {
         }
     }
 
-    /// Whether every output value is one of the first input's values, or a mean of some.
-    pub(super) fn selects_or_averages(&self) -> bool {
+    /// Whether no output is below 0 when no number of the first input is: selections, means,
+    /// and functions that keep the sign.
+    pub(super) fn keeps_non_negative(&self) -> bool {
         matches!(
             self,
             Op::MaxPool { .. }
@@ -276,6 +418,9 @@ impl Op {
                 | Op::Expand
                 | Op::Transpose { .. }
                 | Op::Slice { .. }
+                | Op::ComputedSlice
+                | Op::PadBorder { .. }
+                | Op::Tile
                 | Op::Identity
                 | Op::Gather { .. }
                 | Op::Squeeze { .. }
@@ -283,6 +428,8 @@ impl Op {
                 | Op::Reduce { .. }
                 | Op::Cast { .. }
                 | Op::LeakyRelu { .. }
+                | Op::Elu { .. }
+                | Op::Gelu { .. }
         )
     }
 }
@@ -345,6 +492,16 @@ impl Comparison {
             Comparison::LessOrEqual => "LessOrEqual",
             Comparison::Greater => "Greater",
             Comparison::GreaterOrEqual => "GreaterOrEqual",
+        }
+    }
+}
+
+impl Logic {
+    pub const fn name(self) -> &'static str {
+        match self {
+            Logic::And => "And",
+            Logic::Or => "Or",
+            Logic::Xor => "Xor",
         }
     }
 }

@@ -192,6 +192,60 @@ case("constant_of_shape", "ConstantOfShape", [ints(2, 3)], constants=(0,),
      value=helper.make_tensor("v", TensorProto.FLOAT, [1], [1.5]))
 
 
+# Further operations of networks in use. Appended, so that the numbers above stay the same.
+case("conv_transpose", "ConvTranspose", [image, normal(4, 3, 3, 3), normal(3)], constants=(1, 2), strides=[2, 2], pads=[1, 1, 1, 1])
+case("conv_transpose_output_padding", "ConvTranspose", [image, normal(4, 3, 3, 3), normal(3)], constants=(1, 2),
+     strides=[2, 2], pads=[1, 0, 0, 1], output_padding=[1, 1])
+case("conv_transpose_grouped", "ConvTranspose", [image, normal(4, 2, 2, 3)], constants=(1,), group=2, dilations=[2, 1])
+case("conv_transpose_sequence", "ConvTranspose", [sequence, normal(4, 3, 3)], constants=(1,), strides=[2])
+case("layer_norm", "LayerNormalization", [normal(2, 3, 8), normal(8), normal(8)], constants=(1, 2), epsilon=1e-4)
+case("layer_norm_two_axes", "LayerNormalization", [normal(2, 3, 8), normal(3, 8)], constants=(1,), axis=-2)
+case("instance_norm", "InstanceNormalization", [image, normal(4), normal(4)], constants=(1, 2))
+case("instance_norm_sequence", "InstanceNormalization", [sequence, normal(4), normal(4)], constants=(1, 2), epsilon=1e-2)
+case("group_norm", "GroupNormalization", [image, normal(4), normal(4)], constants=(1, 2), opset=21, num_groups=2)
+case("prelu", "PRelu", [image, normal(4, 1, 1)], constants=(1,))
+case("prelu_one_slope", "PRelu", [rows, np.float32([0.1])], constants=(1,), opset=9)
+case("elu", "Elu", [rows, ], alpha=0.7)
+case("selu", "Selu", [rows])
+case("celu", "Celu", [rows], alpha=0.7)
+case("gelu", "Gelu", [rows], opset=20)
+case("gelu_tanh", "Gelu", [rows], opset=20, approximate="tanh")
+case("mish", "Mish", [rows], opset=18)
+case("softsign", "Softsign", [rows])
+case("log_softmax", "LogSoftmax", [normal(2, 3, 4)], axis=1)
+case("log_softmax_before_13", "LogSoftmax", [normal(2, 3, 4)], opset=11)
+case("mean", "Mean", [rows, normal(3, 5), normal(1, 5)])
+case("mod_float", "Mod", [rows * 5, np.float32(1.5)], constants=(1,), fmod=1)
+case("mod_whole", "Mod", [ints(7, -7, 9), ints(3, 3, -4)])
+for op in ["And", "Or", "Xor"]:
+    case(op.lower(), op, [rows > 0, normal(3, 5) > 0])
+for op in ["ReduceL1", "ReduceLogSumExp", "ReduceSumSquare"]:
+    case(op.lower(), op, [image], axes=[1])
+case("arg_max", "ArgMax", [image], axis=1)
+case("arg_max_last", "ArgMax", [rows], axis=-1, keepdims=0)
+case("pad_edge", "Pad", [image, ints(0, 0, 1, 2, 0, 0, 0, 3)], constants=(1,), mode="edge")
+case("pad_reflect", "Pad", [image, ints(0, 0, 3, 2, 0, 0, 1, 5)], constants=(1,), mode="reflect")
+case("depth_to_space", "DepthToSpace", [normal(2, 8, 3, 2)], blocksize=2)
+case("depth_to_space_crd", "DepthToSpace", [normal(2, 8, 3, 2)], blocksize=2, mode="CRD")
+case("space_to_depth", "SpaceToDepth", [normal(2, 3, 4, 6)], blocksize=2)
+case("tile", "Tile", [rows, ints(1, 3)], constants=(1,))
+case("tile_batch", "Tile", [rows, ints(2, 1)], constants=(1,), open_batch=False)
+case("size", "Size", [rows])
+case("range", "Range", [np.int64(2), np.int64(11), np.int64(3)], constants=(0, 1, 2))
+case("range_backwards", "Range", [np.float32(2), np.float32(-1), np.float32(-0.5)], constants=(0, 1, 2))
+case("slice_computed", "Slice", [sequence, ints(1), ints(-1), ints(2)], constants=(3,), open_batch=False)
+empty = np.zeros(0, np.float32)
+for mode in ["nearest", "linear", "cubic"]:
+    for where in ["half_pixel", "align_corners", "asymmetric", "pytorch_half_pixel"]:
+        # The default options of nearest neighbours, and those of PyTorch's exporter.
+        case(f"resize_{mode}_{where}", "Resize", [image, empty, np.float32([1, 1, 2, 1.5])], constants=(1, 2),
+             mode=mode, coordinate_transformation_mode=where, nearest_mode="floor" if where == "asymmetric" else "round_prefer_floor")
+case("resize_down", "Resize", [image, empty, np.float32([1, 1, 0.5, 0.6])], constants=(1, 2), mode="linear")
+case("resize_to_sizes", "Resize", [image, None, None, ints(2, 4, 5, 9)], constants=(3,), mode="linear", open_batch=False)
+case("resize_nearest_ceil", "Resize", [image, None, None, ints(2, 4, 5, 9)], constants=(3,), mode="nearest", nearest_mode="ceil", open_batch=False)
+case("upsample", "Upsample", [image, np.float32([1, 1, 2, 3])], constants=(1,), opset=9, mode="nearest")
+
+
 def chain(name, nodes, x, constants=None, opset=17):
     """Several nodes from `x0` to `y0`."""
     constants = constants or {}
@@ -258,6 +312,41 @@ chain("chain_output_is_an_alias", [
     node("Relu", ["x0"], ["r"]),
     node("Identity", ["r"], ["y0"]),
 ], rows)
+
+chain("chain_hard_swish_by_hand", [
+    node("Add", ["x0", "three"], ["a"]),
+    node("Clip", ["a", "zero", "six"], ["c"]),
+    node("Mul", ["x0", "c"], ["m"]),
+    node("Div", ["m", "six"], ["y0"]),
+], image, {"three": np.float32(3), "zero": np.float32(0), "six": np.float32(6)})
+chain("chain_attention", [
+    node("MatMul", ["x0", "wq"], ["q"]),
+    node("MatMul", ["x0", "wk"], ["k"]),
+    node("MatMul", ["x0", "wv"], ["v"]),
+    node("Shape", ["x0"], ["s"]),
+    node("Gather", ["s", "zero"], ["n"], axis=0),
+    node("Concat", ["n", "heads"], ["split"], axis=0),
+    node("Reshape", ["q", "split"], ["q4"]),
+    node("Reshape", ["k", "split"], ["k4"]),
+    node("Reshape", ["v", "split"], ["v4"]),
+    node("Transpose", ["q4"], ["qt"], perm=[0, 2, 1, 3]),
+    node("Transpose", ["k4"], ["kt"], perm=[0, 2, 3, 1]),
+    node("Transpose", ["v4"], ["vt"], perm=[0, 2, 1, 3]),
+    node("MatMul", ["qt", "kt"], ["scores"]),
+    node("Softmax", ["scores"], ["p"], axis=-1),
+    node("MatMul", ["p", "vt"], ["o"]),
+    node("Transpose", ["o"], ["ot"], perm=[0, 2, 1, 3]),
+    node("Concat", ["n", "joined"], ["merge"], axis=0),
+    node("Reshape", ["ot", "merge"], ["y0"]),
+], normal(2, 3, 8), {"wq": normal(8, 8), "wk": normal(8, 8), "wv": normal(8, 8), "zero": ints(0),
+                     "heads": ints(3, 2, 4), "joined": ints(3, 8)})
+chain("chain_class_token", [
+    node("Shape", ["x0"], ["s"]),
+    node("Slice", ["s", "zero", "one"], ["n"]),
+    node("Concat", ["n", "token_shape"], ["wanted"], axis=0),
+    node("Expand", ["token", "wanted"], ["tokens"]),
+    node("Concat", ["tokens", "x0"], ["y0"], axis=1),
+], normal(2, 3, 8), {"zero": ints(0), "one": ints(1), "token_shape": ints(1, 8), "token": normal(1, 1, 8)})
 
 np.savez_compressed(HERE / "network_ops.npz", **cases)
 print(len({name.split(":")[0] for name in cases}), "cases")

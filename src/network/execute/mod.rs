@@ -145,7 +145,7 @@ impl Executable {
             return Ok(());
         }
         let slices: Vec<&[usize]> = shapes.iter().map(Vec::as_slice).collect();
-        self.graph.shapes_of(&slices)?;
+        self.graph.check_shapes(&slices)?;
         self.checked.replace(shapes);
         Ok(())
     }

@@ -221,6 +221,10 @@ fn may_return_view(op: &Op) -> bool {
             | Op::Expand
             | Op::Transpose { .. }
             | Op::Slice { .. }
+            | Op::ComputedSlice
+            | Op::PadBorder { .. }
+            | Op::Resize { .. }
+            | Op::Tile
             | Op::Gather { .. }
             | Op::Squeeze { .. }
             | Op::Unsqueeze { .. }

@@ -11,6 +11,7 @@ mod windows;
 use std::collections::HashMap;
 
 pub(super) use fact::{Dim, Entry, Fact};
+pub(super) use views::cuts;
 
 use super::{
     array::Array,
@@ -53,8 +54,27 @@ impl Graph {
     /// The shape of every tensor, one given shape an input.
     ///
     /// # Errors
-    /// As [`Graph::shapes`].
+    /// As [`Graph::shapes`]; and [`NetworkError::Tensor`] for a tensor whose shape depends on
+    /// more than shapes.
     pub fn shapes_of(&self, inputs: &[&[usize]]) -> Result<Shapes, NetworkError> {
+        let mut shapes = vec![Vec::new(); self.n_tensors()];
+        for (index, fact) in self.given_facts(inputs)?.into_iter().enumerate() {
+            let Some(fact) = fact else { continue };
+            let shape: Option<Vec<usize>> = fact.shape.iter().map(|dim| dim.known()).collect();
+            shapes[index] = shape.ok_or_else(|| NetworkError::Tensor {
+                tensor: self.tensor_names[index].clone(),
+                reason: "its shape depends on values, not only on the input's shape".into(),
+            })?;
+        }
+        Ok(Shapes { shapes })
+    }
+
+    /// Whether inputs of these shapes fit the network, as far as shapes alone can tell.
+    pub(super) fn check_shapes(&self, inputs: &[&[usize]]) -> Result<(), NetworkError> {
+        self.given_facts(inputs).map(|_| ())
+    }
+
+    fn given_facts(&self, inputs: &[&[usize]]) -> Result<Vec<Option<Fact>>, NetworkError> {
         if inputs.len() != self.inputs.len() {
             return Err(NetworkError::NotSingle { what: "inputs", found: self.inputs.len() });
         }
@@ -65,17 +85,7 @@ impl Graph {
             let shape = shape.iter().copied().map(Dim::Known).collect();
             given.push(Fact::new(input.element, shape));
         }
-        let facts = self.facts(given)?;
-        let mut shapes = vec![Vec::new(); self.n_tensors()];
-        for (index, fact) in facts.into_iter().enumerate() {
-            let Some(fact) = fact else { continue };
-            let shape: Option<Vec<usize>> = fact.shape.iter().map(|dim| dim.known()).collect();
-            shapes[index] = shape.ok_or_else(|| NetworkError::Tensor {
-                tensor: self.tensor_names[index].clone(),
-                reason: "its shape depends on values, not only on the input's shape".into(),
-            })?;
-        }
-        Ok(Shapes { shapes })
+        self.facts(given)
     }
 
     /// What is known of every tensor when open dimensions stay open.

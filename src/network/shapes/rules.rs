@@ -26,6 +26,10 @@ pub(super) fn infer(op: &Op, inputs: &[Option<&Fact>]) -> Result<Fact, String> {
             let bias = inputs.get(2).copied().flatten();
             same(windows::conv(x, input(1)?, bias, window, *groups)?)
         }
+        Op::ConvTranspose { window, groups, output_padding } => {
+            let (weight, bias) = (input(1)?, inputs.get(2).copied().flatten());
+            same(windows::conv_transpose(x, weight, bias, window, *groups, *output_padding)?)
+        }
         Op::MaxPool { window, ceil } | Op::AveragePool { window, ceil, .. } => {
             same(windows::pool(x, window, *ceil)?)
         }
@@ -34,9 +38,18 @@ pub(super) fn infer(op: &Op, inputs: &[Option<&Fact>]) -> Result<Fact, String> {
         }
         Op::MatMul => same(matmul(x, input(1)?)?),
         Op::BatchNorm { .. } => same(batch_norm(x, &inputs[1..])?),
-        Op::Add | Op::Sub | Op::Mul | Op::Div | Op::Pow | Op::Min | Op::Max => {
-            same(broadcast(&x.shape, &input(1)?.shape)?)
-        }
+        Op::Add
+        | Op::Sub
+        | Op::Mul
+        | Op::Div
+        | Op::Pow
+        | Op::Min
+        | Op::Max
+        | Op::Mod { .. }
+        | Op::Logic(_)
+        | Op::PRelu => same(broadcast(&x.shape, &input(1)?.shape)?),
+        Op::LayerNorm { axis, .. } => same(layer_norm(x, *axis, &inputs[1..])?),
+        Op::GroupNorm { groups, .. } => same(group_norm(x, *groups, &inputs[1..])?),
         Op::Compare(_) => Fact::new(ElementType::Bool, broadcast(&x.shape, &input(1)?.shape)?),
         Op::Where => {
             let (yes, no) = (input(1)?, input(2)?);
@@ -50,9 +63,11 @@ pub(super) fn infer(op: &Op, inputs: &[Option<&Fact>]) -> Result<Fact, String> {
         | Op::HardSigmoid { .. }
         | Op::HardSwish
         | Op::LeakyRelu { .. }
+        | Op::Elu { .. }
+        | Op::Gelu { .. }
         | Op::FakeQuantize(_) => same(x.shape.clone()),
         Op::Identity => x.clone(),
-        Op::Softmax { axis } => {
+        Op::Softmax { axis } | Op::LogSoftmax { axis } => {
             views::axis_of(*axis, x.rank())?;
             same(x.shape.clone())
         }
@@ -73,7 +88,18 @@ pub(super) fn infer(op: &Op, inputs: &[Option<&Fact>]) -> Result<Fact, String> {
             views::concat(&parts?, *axis)?
         }
         Op::Pad { before, after, .. } => same(views::pad(x, before, after)?),
+        Op::PadBorder { border, before, after } => {
+            same(views::pad_border(x, *border, before, after)?)
+        }
+        Op::Resize { lengths, .. } => same(views::resize(x, lengths)?),
         Op::Slice { cuts } => views::slice(x, cuts)?,
+        Op::ComputedSlice => views::computed_slice(x, &inputs[1..])?,
+        Op::Tile => same(views::tile(x, input(1)?)?),
+        Op::Range => range(x, input(1)?, input(2)?)?,
+        Op::ArgMax { axis, keep } => {
+            views::axis_of(*axis, x.rank())?;
+            Fact::new(ElementType::I64, views::reduce(x, &[*axis], *keep)?)
+        }
         Op::Shape { start, end } => shape_of(x, *start, *end),
         Op::ConstantOfShape { value } => Fact::new(value.element(), views::described(x)?),
         Op::Gather { axis } => views::gather(x, input(1)?, *axis)?,
@@ -144,6 +170,50 @@ fn batch_norm(x: &Fact, parameters: &[Option<&Fact>]) -> Result<Vec<Dim>, String
         return Err("scale, bias, mean and variance are needed".into());
     }
     Ok(x.shape.clone())
+}
+
+fn layer_norm(x: &Fact, axis: i64, parameters: &[Option<&Fact>]) -> Result<Vec<Dim>, String> {
+    let axis = views::axis_of(axis, x.rank())?;
+    let normalized = &x.shape[axis..];
+    for parameter in parameters.iter().flatten() {
+        let fits = parameter.rank() == normalized.len()
+            && parameter.shape.iter().zip(normalized).all(|(a, b)| !a.contradicts(*b));
+        if !fits {
+            let (found, expected) = (show_shape(&parameter.shape), show_shape(normalized));
+            return Err(format!("a parameter has shape {found}; it needs {expected}"));
+        }
+    }
+    Ok(x.shape.clone())
+}
+
+fn group_norm(x: &Fact, groups: usize, parameters: &[Option<&Fact>]) -> Result<Vec<Dim>, String> {
+    let channels = x.shape.get(1).copied().ok_or("its input has no channel axis")?;
+    if groups > 0 && channels.known().is_some_and(|channels| channels % groups != 0) {
+        return Err(format!("{channels} channels can not be split into {groups} groups"));
+    }
+    let fits = |p: &&Fact| p.rank() == 1 && !p.shape[0].contradicts(channels);
+    if parameters.iter().flatten().filter(|parameter| fits(parameter)).count() != 2 {
+        return Err(format!("scale and bias of shape [{channels}] are needed"));
+    }
+    Ok(x.shape.clone())
+}
+
+/// Numbers from one bound towards another; the values follow where all three are known.
+fn range(start: &Fact, limit: &Fact, step: &Fact) -> Result<Fact, String> {
+    let one = |fact: &Fact| {
+        fact.array().and_then(|array| {
+            let float = array.as_f32().and_then(|data| data.first().copied().map(f64::from));
+            float.or_else(|| array.as_i64()?.first().map(|n| *n as f64))
+        })
+    };
+    let length = match (one(start), one(limit), one(step)) {
+        (_, _, Some(0.0)) => return Err("its step is 0".into()),
+        (Some(start), Some(limit), Some(step)) => {
+            Dim::Known(((limit - start) / step).ceil().max(0.0) as usize)
+        }
+        _ => Dim::Unknown,
+    };
+    Ok(Fact::new(start.element, vec![length]))
 }
 
 fn global_pool(x: &Fact) -> Result<Vec<Dim>, String> {

@@ -3,7 +3,7 @@
 use super::fact::{Dim, Entry, Fact};
 use crate::network::{
     error::show_shape,
-    ops::{Cut, axis_index},
+    ops::{Border, Cut, ResizedLength, axis_index},
 };
 
 /// An axis as an index, or the reason why there is none.
@@ -184,6 +184,94 @@ pub(super) fn pad(x: &Fact, before: &[i64], after: &[i64]) -> Result<Vec<Dim>, S
         _ => Ok(Dim::Unknown),
     };
     x.shape.iter().enumerate().map(padded).collect()
+}
+
+/// Padding with the tensor's own numbers needs enough of them.
+pub(super) fn pad_border(
+    x: &Fact,
+    border: Border,
+    before: &[usize],
+    after: &[usize],
+) -> Result<Vec<Dim>, String> {
+    let signed = |amounts: &[usize]| amounts.iter().map(|&n| n as i64).collect::<Vec<_>>();
+    let shape = pad(x, &signed(before), &signed(after))?;
+    for (axis, dim) in x.shape.iter().enumerate() {
+        let widest = before[axis].max(after[axis]);
+        let needed = if border == Border::Reflect { widest + 1 } else { 1 };
+        if widest > 0 && dim.known().is_some_and(|n| n < needed) {
+            return Err(format!("it pads axis {axis} of length {dim} with {widest} of its own"));
+        }
+    }
+    Ok(shape)
+}
+
+pub(super) fn resize(x: &Fact, lengths: &[ResizedLength]) -> Result<Vec<Dim>, String> {
+    if lengths.len() != x.rank() {
+        return Err(format!("it resizes {} axes; its input has {}", lengths.len(), x.rank()));
+    }
+    let resized = |(dim, length): (&Dim, &ResizedLength)| match (dim, length) {
+        (dim, ResizedLength::Same) => *dim,
+        (_, ResizedLength::Exactly(n)) => Dim::Known(*n),
+        (Dim::Known(n), length) => Dim::Known(length.of(*n).0),
+        _ => Dim::Unknown,
+    };
+    Ok(x.shape.iter().zip(lengths).map(resized).collect())
+}
+
+pub(super) fn tile(x: &Fact, repeats: &Fact) -> Result<Vec<Dim>, String> {
+    let repeats = described(repeats)?;
+    if repeats.len() != x.rank() {
+        return Err(format!("it repeats {} axes; its input has {}", repeats.len(), x.rank()));
+    }
+    let tiled = |(dim, repeat): (&Dim, &Dim)| match (dim, repeat) {
+        (dim, Dim::Known(1)) => Ok(*dim),
+        (Dim::Known(n), Dim::Known(repeat)) => {
+            n.checked_mul(*repeat).map(Dim::Known).ok_or("its output is too large")
+        }
+        _ => Ok(Dim::Unknown),
+    };
+    Ok(x.shape.iter().zip(&repeats).map(tiled).collect::<Result<_, _>>()?)
+}
+
+/// A slice whose bounds are tensors: starts, ends, axes and steps.
+pub(super) fn computed_slice(x: &Fact, bounds: &[Option<&Fact>]) -> Result<Fact, String> {
+    let bound = |position: usize| bounds.get(position).copied().flatten();
+    let known = |fact: &Fact| fact.array().and_then(|array| array.as_i64().map(<[i64]>::to_vec));
+    let starts = bound(0).ok_or("its starts are missing")?;
+    let ends = bound(1).ok_or("its ends are missing")?;
+    let n = starts.shape.first().and_then(|dim| dim.known()).ok_or("its starts are open")?;
+    let (axes, steps) = (bound(2).map(known), bound(3).map(known));
+    let axes = axes.unwrap_or_else(|| Some((0..n as i64).collect()));
+    let steps = steps.unwrap_or_else(|| Some(vec![1; n]));
+    let (Some(axes), Some(steps)) = (axes, steps) else {
+        return Ok(Fact::new(x.element, vec![Dim::Unknown; x.rank()]));
+    };
+    if let (Some(starts), Some(ends)) = (known(starts), known(ends)) {
+        return slice(x, &cuts(&starts, &ends, &axes, &steps)?);
+    }
+    let mut shape = x.shape.clone();
+    for &axis in &axes {
+        let axis = axis_of(axis, x.rank())?;
+        shape[axis] = Dim::Unknown;
+    }
+    Ok(Fact::new(x.element, shape))
+}
+
+/// The cuts of a slice, from lists of equal length.
+pub(in crate::network) fn cuts(
+    starts: &[i64],
+    ends: &[i64],
+    axes: &[i64],
+    steps: &[i64],
+) -> Result<Vec<Cut>, String> {
+    if [ends.len(), axes.len(), steps.len()].iter().any(|length| *length != starts.len()) {
+        return Err("its starts, ends, axes and steps differ in number".into());
+    }
+    if steps.contains(&0) {
+        return Err("its step is 0".into());
+    }
+    let cut = |at: usize| Cut { axis: axes[at], start: starts[at], end: ends[at], step: steps[at] };
+    Ok((0..starts.len()).map(cut).collect())
 }
 
 pub(super) fn gather(x: &Fact, indices: &Fact, axis: i64) -> Result<Fact, String> {

@@ -40,6 +40,48 @@ pub(super) fn conv(
     Ok(vec![n, out, slide(height, window, 0, false)?, slide(width, window, 1, false)?])
 }
 
+/// The output of a transposed convolution: `[n, out, h, w]`.
+pub(super) fn conv_transpose(
+    x: &Fact,
+    weight: &Fact,
+    bias: Option<&Fact>,
+    window: &Window,
+    groups: usize,
+    output_padding: [usize; 2],
+) -> Result<Vec<Dim>, String> {
+    let [n, channels, height, width] = *image(x)?;
+    let [in_channels, out_per_group, kernel_h, kernel_w] = weight.shape[..] else {
+        let shape = show_shape(&weight.shape);
+        return Err(format!("its weight has shape {shape}; it needs 4 dimensions"));
+    };
+    let kernel = window.kernel.map(Dim::Known);
+    if channels.contradicts(in_channels)
+        || kernel[0].contradicts(kernel_h)
+        || kernel[1].contradicts(kernel_w)
+        || in_channels.known().is_some_and(|n| n % groups != 0)
+    {
+        let (x, weight) = (show_shape(&x.shape), show_shape(&weight.shape));
+        return Err(format!("a weight of shape {weight} does not fit an input of shape {x}"));
+    }
+    let out = match out_per_group {
+        Dim::Known(out) => Dim::Known(out.checked_mul(groups).ok_or("its output is too large")?),
+        _ => Dim::Unknown,
+    };
+    check_bias(bias, out)?;
+    let spread = |length: Dim, axis: usize| {
+        let Dim::Known(n) = length else { return Ok(Dim::Unknown) };
+        let (before, after) = window.padding_of(axis);
+        let full = n
+            .checked_sub(1)
+            .and_then(|n| n.checked_mul(window.stride[axis]))
+            .and_then(|n| n.checked_add(window.extent(axis) + output_padding[axis]));
+        full.and_then(|full| full.checked_sub(before + after))
+            .map(Dim::Known)
+            .ok_or_else(|| format!("padding {before} and {after} leave nothing of an axis"))
+    };
+    Ok(vec![n, out, spread(height, 0)?, spread(width, 1)?])
+}
+
 /// The output of a pooling window: `[n, c, h, w]`.
 pub(super) fn pool(x: &Fact, window: &Window, ceil: bool) -> Result<Vec<Dim>, String> {
     let [n, channels, height, width] = *image(x)?;

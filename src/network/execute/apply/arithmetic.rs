@@ -1,9 +1,9 @@
-//! Matrix products, normalization, and functions of two tensors.
+//! Matrix products, reductions, and functions of two tensors.
 
 use tch::{Kind, TchError, Tensor};
 
 use super::{Inputs, read, refuse};
-use crate::network::ops::{Comparison, Op, Reduction};
+use crate::network::ops::{Comparison, Logic, Op, Reduction};
 
 pub(super) fn apply(op: &Op, x: &Tensor, inputs: &Inputs<'_>) -> Result<Tensor, TchError> {
     let optional = |position: usize| inputs.get(position).copied().flatten();
@@ -20,16 +20,7 @@ pub(super) fn apply(op: &Op, x: &Tensor, inputs: &Inputs<'_>) -> Result<Tensor, 
                 None => Ok(product),
             }
         }
-        Op::BatchNorm { epsilon } => x.f_batch_norm(
-            optional(1),
-            optional(2),
-            optional(3),
-            optional(4),
-            false,
-            0.0,
-            f64::from(*epsilon),
-            true,
-        ),
+        Op::ArgMax { axis, keep } => x.f_argmax(*axis, *keep),
         Op::Reduce { kind, axes, keep } => reduce(*kind, x, axes, *keep),
         _ => Err(refuse("not arithmetic")),
     }
@@ -69,6 +60,12 @@ pub(super) fn binary(op: &Op, a: &Tensor, b: &Tensor) -> Result<Tensor, TchError
         Op::Pow => a.f_pow(b)?.f_to_kind(a.kind()),
         Op::Min => a.f_minimum(b),
         Op::Max => a.f_maximum(b),
+        Op::Mod { truncated: true } => a.f_fmod_tensor(b),
+        Op::Mod { truncated: false } => a.f_remainder_tensor(b),
+        Op::Logic(Logic::And) => a.f_logical_and(b),
+        Op::Logic(Logic::Or) => a.f_logical_or(b),
+        Op::Logic(Logic::Xor) => a.f_logical_xor(b),
+        Op::PRelu => a.f_clamp_min(0.0)?.f_add(&a.f_clamp_max(0.0)?.f_mul(b)?),
         _ => Err(refuse("not a function of two tensors")),
     }
 }

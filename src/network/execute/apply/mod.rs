@@ -1,7 +1,9 @@
 //! One operation on tensors, by libtorch. Grouped as in the ONNX reader.
 
 mod arithmetic;
+mod normalization;
 mod pointwise;
+mod resize;
 mod views;
 mod windows;
 
@@ -19,24 +21,45 @@ pub(super) fn apply(op: &Op, inputs: &Inputs<'_>) -> Result<Tensor, TchError> {
         Op::Conv { window, groups } => {
             windows::conv(x, read(inputs, 1)?, inputs.get(2).copied().flatten(), window, *groups)
         }
+        Op::ConvTranspose { window, groups, output_padding } => {
+            let (weight, bias) = (read(inputs, 1)?, inputs.get(2).copied().flatten());
+            windows::conv_transpose(x, weight, bias, window, *groups, *output_padding)
+        }
         Op::MaxPool { window, ceil } => windows::max_pool(x, window, *ceil),
         Op::AveragePool { window, ceil, count_padding } => {
             windows::average_pool(x, window, *ceil, *count_padding)
         }
         Op::GlobalAveragePool => windows::global_average_pool(x),
         Op::Pad { before, after, value } => windows::pad(x, before, after, *value),
-        Op::Gemm { .. } | Op::MatMul | Op::BatchNorm { .. } | Op::Reduce { .. } => {
+        Op::PadBorder { border, before, after } => windows::pad_border(x, *border, before, after),
+        Op::Resize { interpolation, coordinates, lengths } => {
+            resize::resize(x, *interpolation, *coordinates, lengths)
+        }
+        Op::BatchNorm { .. } | Op::LayerNorm { .. } | Op::GroupNorm { .. } => {
+            normalization::apply(op, x, inputs)
+        }
+        Op::Gemm { .. } | Op::MatMul | Op::Reduce { .. } | Op::ArgMax { .. } => {
             arithmetic::apply(op, x, inputs)
         }
-        Op::Add | Op::Sub | Op::Mul | Op::Div | Op::Pow | Op::Min | Op::Max => {
-            arithmetic::binary(op, x, read(inputs, 1)?)
-        }
+        Op::Add
+        | Op::Sub
+        | Op::Mul
+        | Op::Div
+        | Op::Pow
+        | Op::Min
+        | Op::Max
+        | Op::Mod { .. }
+        | Op::Logic(_)
+        | Op::PRelu => arithmetic::binary(op, x, read(inputs, 1)?),
         Op::Compare(comparison) => arithmetic::compare(*comparison, x, read(inputs, 1)?),
         Op::Where => read(inputs, 1)?.f_where_self(x, read(inputs, 2)?),
         Op::Relu
         | Op::Clip { .. }
         | Op::Unary(_)
         | Op::Softmax { .. }
+        | Op::LogSoftmax { .. }
+        | Op::Elu { .. }
+        | Op::Gelu { .. }
         | Op::Sigmoid
         | Op::HardSigmoid { .. }
         | Op::HardSwish
@@ -50,6 +73,9 @@ pub(super) fn apply(op: &Op, inputs: &Inputs<'_>) -> Result<Tensor, TchError> {
         | Op::Transpose { .. }
         | Op::Concat { .. }
         | Op::Slice { .. }
+        | Op::ComputedSlice
+        | Op::Tile
+        | Op::Range
         | Op::Shape { .. }
         | Op::ConstantOfShape { .. }
         | Op::Gather { .. }

@@ -11,6 +11,12 @@ pub(super) fn apply(op: &Op, x: &Tensor) -> Result<Tensor, TchError> {
         Op::Clip { low, high } => clip(x, *low, *high),
         Op::Unary(function) => unary(*function, x),
         Op::Softmax { axis } => x.f_softmax(*axis, None::<Kind>),
+        Op::LogSoftmax { axis } => x.f_log_softmax(*axis, None::<Kind>),
+        Op::Gelu { tanh } => x.f_gelu(if *tanh { "tanh" } else { "none" }),
+        Op::Elu { alpha } => {
+            let below = x.f_clamp_max(0.0)?.f_expm1()?.f_mul_scalar(f64::from(*alpha))?;
+            x.f_clamp_min(0.0)?.f_add(&below)
+        }
         Op::Sigmoid => x.f_sigmoid(),
         Op::HardSigmoid { alpha, beta } => {
             (x * f64::from(*alpha)).f_add_scalar(f64::from(*beta))?.f_clamp(0.0, 1.0)

@@ -6,6 +6,7 @@ use super::{Inputs, read, refuse};
 use crate::network::{
     execute::convert::kind_of,
     ops::{Cut, Op, axis_index},
+    shapes::cuts,
 };
 
 pub(super) fn apply(op: &Op, x: &Tensor, inputs: &Inputs<'_>) -> Result<Tensor, TchError> {
@@ -36,6 +37,18 @@ pub(super) fn apply(op: &Op, x: &Tensor, inputs: &Inputs<'_>) -> Result<Tensor, 
             Tensor::f_cat(&parts?, *axis)
         }
         Op::Slice { cuts } => slice(x, cuts),
+        Op::ComputedSlice => {
+            let list = |position: usize| match inputs.get(position).copied().flatten() {
+                Some(tensor) => numbers(tensor).map(Some),
+                None => Ok(None),
+            };
+            let (starts, ends) = (list(1)?.unwrap_or_default(), list(2)?.unwrap_or_default());
+            let axes = list(3)?.unwrap_or_else(|| (0..starts.len() as i64).collect());
+            let steps = list(4)?.unwrap_or_else(|| vec![1; starts.len()]);
+            slice(x, &cuts(&starts, &ends, &axes, &steps).map_err(refuse)?)
+        }
+        Op::Tile => x.f_repeat(numbers(read(inputs, 1)?)?),
+        Op::Range => range(x, read(inputs, 1)?, read(inputs, 2)?),
         Op::Shape { start, end } => shape(x, *start, *end),
         Op::ConstantOfShape { value } => value
             .to_tensor()
@@ -119,6 +132,17 @@ fn gather(x: &Tensor, indices: &Tensor, axis: i64) -> Result<Tensor, TchError> {
     let mut sizes = x.size();
     sizes.splice(axis..=axis, indices.size());
     picked.f_reshape(sizes)
+}
+
+fn range(start: &Tensor, limit: &Tensor, step: &Tensor) -> Result<Tensor, TchError> {
+    let (from, to, by) = (
+        start.f_double_value(&[])?,
+        limit.f_reshape(&[] as &[i64])?.f_double_value(&[])?,
+        step.f_reshape(&[] as &[i64])?.f_double_value(&[])?,
+    );
+    let count = ((to - from) / by).ceil().max(0.0) as i64;
+    let steps = Tensor::f_arange(count, (start.kind(), start.device()))?;
+    steps.f_mul(&step.f_to_kind(start.kind())?)?.f_add(start)
 }
 
 fn unsqueeze(x: &Tensor, axes: &[i64]) -> Result<Tensor, TchError> {

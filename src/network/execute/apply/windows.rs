@@ -2,7 +2,7 @@
 
 use tch::{TchError, Tensor};
 
-use crate::network::ops::Window;
+use crate::network::ops::{Border, Window};
 
 fn wide<const N: usize>(numbers: [usize; N]) -> [i64; N] {
     numbers.map(|n| n as i64)
@@ -32,6 +32,65 @@ pub(super) fn conv(
     }
     let x = padded(x, window, 0.0)?;
     x.f_conv2d(weight, bias, stride, [0, 0], dilation, groups as i64)
+}
+
+pub(super) fn conv_transpose(
+    x: &Tensor,
+    weight: &Tensor,
+    bias: Option<&Tensor>,
+    window: &Window,
+    groups: usize,
+    output_padding: [usize; 2],
+) -> Result<Tensor, TchError> {
+    let (stride, dilation) = (wide(window.stride), wide(window.dilation));
+    // Libtorch takes symmetric padding only: compute all, then cut the border off.
+    let whole =
+        x.f_conv_transpose2d(weight, bias, stride, [0, 0], [0, 0], groups as i64, dilation)?;
+    let [top, left, bottom, right] = wide(window.padding);
+    let [more_rows, more_columns] = wide(output_padding);
+    let crop = [-left, more_columns - right, -top, more_rows - bottom];
+    if crop == [0; 4] {
+        return Ok(whole);
+    }
+    let cropped = whole.f_pad(crop.map(|n| n.min(0)), "constant", 0.0)?;
+    // What is added behind the last row holds no product, only the bias.
+    let added = crop.map(|n| n.max(0));
+    if added == [0; 4] {
+        return Ok(cropped);
+    }
+    match bias {
+        None => cropped.f_pad(added, "constant", 0.0),
+        Some(bias) => {
+            let bias = bias.f_reshape([1, -1, 1, 1])?;
+            cropped.f_sub(&bias)?.f_pad(added, "constant", 0.0)?.f_add(&bias)
+        }
+    }
+}
+
+/// One axis after the other, by the indices that the padded axis shows.
+pub(super) fn pad_border(
+    x: &Tensor,
+    border: Border,
+    before: &[usize],
+    after: &[usize],
+) -> Result<Tensor, TchError> {
+    let mut output = x.shallow_clone();
+    for (axis, (&before, &after)) in before.iter().zip(after).enumerate() {
+        if before == 0 && after == 0 {
+            continue;
+        }
+        let (n, before, after) = (x.size()[axis], before as i64, after as i64);
+        let index = |i: i64| match border {
+            Border::Edge => i.clamp(0, n - 1),
+            Border::Reflect if i < 0 => -i,
+            Border::Reflect if i >= n => 2 * (n - 1) - i,
+            Border::Reflect => i,
+        };
+        let shown: Vec<i64> = (-before..n + after).map(index).collect();
+        let shown = Tensor::from_slice(&shown).f_to_device(x.device())?;
+        output = output.f_index_select(axis as i64, &shown)?;
+    }
+    Ok(output)
 }
 
 pub(super) fn max_pool(x: &Tensor, window: &Window, ceil: bool) -> Result<Tensor, TchError> {

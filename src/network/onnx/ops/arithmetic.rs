@@ -1,19 +1,19 @@
-//! Matrix products, normalization, reductions and functions of two tensors.
+//! Matrix products, reductions and functions of two tensors.
 
 use super::Lower;
 use crate::network::{
+    array::Array,
     error::NetworkError,
     onnx::{
         lowered::{Lowered, Source},
         node::NodeReader,
     },
-    ops::{Comparison, Op, Reduction},
+    ops::{Comparison, Logic, Op, Reduction, Unary},
 };
 
 pub(super) const OPS: &[(&str, Lower)] = &[
     ("Gemm", gemm),
     ("MatMul", |node| Ok(Lowered::one(Op::MatMul, node.take(2, 2)?))),
-    ("BatchNormalization", batch_norm),
     ("Add", |node| binary(node, Op::Add)),
     ("Sub", |node| binary(node, Op::Sub)),
     ("Mul", |node| binary(node, Op::Mul)),
@@ -22,6 +22,15 @@ pub(super) const OPS: &[(&str, Lower)] = &[
     ("Min", |node| variadic(node, &Op::Min)),
     ("Max", |node| variadic(node, &Op::Max)),
     ("Sum", |node| variadic(node, &Op::Add)),
+    ("Mean", mean),
+    ("Mod", |node| {
+        let truncated = node.flag("fmod", false)?;
+        binary(node, Op::Mod { truncated })
+    }),
+    ("And", |node| binary(node, Op::Logic(Logic::And))),
+    ("Or", |node| binary(node, Op::Logic(Logic::Or))),
+    ("Xor", |node| binary(node, Op::Logic(Logic::Xor))),
+    ("PRelu", |node| binary(node, Op::PRelu)),
     ("Equal", |node| binary(node, Op::Compare(Comparison::Equal))),
     ("Less", |node| binary(node, Op::Compare(Comparison::Less))),
     ("LessOrEqual", |node| binary(node, Op::Compare(Comparison::LessOrEqual))),
@@ -33,7 +42,15 @@ pub(super) const OPS: &[(&str, Lower)] = &[
     ("ReduceMax", |node| reduce(node, Reduction::Max)),
     ("ReduceMin", |node| reduce(node, Reduction::Min)),
     ("ReduceProd", |node| reduce(node, Reduction::Prod)),
+    ("ReduceL1", |node| reduce_after(node, Op::Unary(Unary::Abs), Reduction::Sum)),
     ("ReduceL2", |node| reduce(node, Reduction::L2)),
+    ("ReduceLogSumExp", |node| {
+        let mut lowered = reduce_after(node, Op::Unary(Unary::Exp), Reduction::Sum)?;
+        lowered.steps.push((Op::Unary(Unary::Log), vec![Source::Step(1)]));
+        Ok(Lowered::chain(lowered.steps))
+    }),
+    ("ReduceSumSquare", reduce_sum_square),
+    ("ArgMax", arg_max),
 ];
 
 fn gemm(node: &NodeReader<'_>) -> Result<Lowered, NetworkError> {
@@ -45,17 +62,6 @@ fn gemm(node: &NodeReader<'_>) -> Result<Lowered, NetworkError> {
         transpose_b: node.flag("transB", false)?,
     };
     Ok(Lowered::one(op, inputs))
-}
-
-fn batch_norm(node: &NodeReader<'_>) -> Result<Lowered, NetworkError> {
-    let inputs = node.take(5, 5)?;
-    if node.flag("training_mode", false)? {
-        return Err(node.unsupported("training mode", "export the network for inference"));
-    }
-    if !node.flag("spatial", true)? {
-        return Err(node.unsupported("spatial=0", "export it with a newer opset"));
-    }
-    Ok(Lowered::one(Op::BatchNorm { epsilon: node.float_or("epsilon", 1e-5)? }, inputs))
 }
 
 fn binary(node: &NodeReader<'_>, op: Op) -> Result<Lowered, NetworkError> {
@@ -74,6 +80,45 @@ fn variadic(node: &NodeReader<'_>, op: &Op) -> Result<Lowered, NetworkError> {
         joined = Source::Step(steps.len() - 1);
     }
     Ok(Lowered { steps, outputs: vec![joined] })
+}
+
+/// The sum over the number of inputs.
+fn mean(node: &NodeReader<'_>) -> Result<Lowered, NetworkError> {
+    let mut lowered = variadic(node, &Op::Add)?;
+    let count = Array::f32(vec![], [node.inputs.len() as f32]);
+    let sum = lowered.outputs.swap_remove(0);
+    lowered.steps.push((Op::Div, vec![sum, Source::Constant(count)]));
+    Ok(Lowered::chain(lowered.steps))
+}
+
+/// A reduction of what a function makes of each number.
+fn reduce_after(
+    node: &NodeReader<'_>,
+    function: Op,
+    kind: Reduction,
+) -> Result<Lowered, NetworkError> {
+    let mut lowered = reduce(node, kind)?;
+    let Some((_, inputs)) = lowered.steps.first_mut() else {
+        return Ok(Lowered::one(function, vec![node.source(0)]));
+    };
+    inputs[0] = Source::Step(0);
+    lowered.steps.insert(0, (function, vec![node.source(0)]));
+    Ok(Lowered::chain(lowered.steps))
+}
+
+fn reduce_sum_square(node: &NodeReader<'_>) -> Result<Lowered, NetworkError> {
+    let mut lowered = reduce_after(node, Op::Mul, Reduction::Sum)?;
+    // The first step is a product of the input with itself.
+    lowered.steps[0].1.push(node.source(0));
+    Ok(lowered)
+}
+
+fn arg_max(node: &NodeReader<'_>) -> Result<Lowered, NetworkError> {
+    if node.flag("select_last_index", false)? {
+        return Err(node.unsupported("select_last_index", "the first index is"));
+    }
+    let (axis, keep) = (node.int_or("axis", 0)?, node.flag("keepdims", true)?);
+    Ok(Lowered::one(Op::ArgMax { axis, keep }, node.take(1, 1)?))
 }
 
 fn reduce(node: &NodeReader<'_>, kind: Reduction) -> Result<Lowered, NetworkError> {

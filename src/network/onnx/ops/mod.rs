@@ -1,7 +1,10 @@
 //! What each ONNX operation becomes. One table a group; a new operation is one more row.
 
+mod activations;
 mod arithmetic;
+mod normalization;
 mod pointwise;
+mod resize;
 mod views;
 mod windows;
 
@@ -12,7 +15,15 @@ use crate::network::error::NetworkError;
 type Lower = fn(&NodeReader<'_>) -> Result<Lowered, NetworkError>;
 
 /// The operations by group.
-const GROUPS: [&[(&str, Lower)]; 4] = [windows::OPS, arithmetic::OPS, pointwise::OPS, views::OPS];
+const GROUPS: [&[(&str, Lower)]; 7] = [
+    windows::OPS,
+    resize::OPS,
+    normalization::OPS,
+    arithmetic::OPS,
+    activations::OPS,
+    pointwise::OPS,
+    views::OPS,
+];
 
 /// What a node becomes.
 pub(super) fn lower(node: &NodeReader<'_>) -> Result<Lowered, NetworkError> {

@@ -8,7 +8,8 @@ use crate::network::{
         lowered::{Lowered, Source},
         node::NodeReader,
     },
-    ops::{Cut, Op, axis_index},
+    ops::{Cut, Op, Reduction, axis_index},
+    shapes::cuts,
 };
 
 pub(super) const OPS: &[(&str, Lower)] = &[
@@ -27,6 +28,11 @@ pub(super) const OPS: &[(&str, Lower)] = &[
     ("Gather", |node| {
         Ok(Lowered::one(Op::Gather { axis: node.int_or("axis", 0)? }, node.take(2, 2)?))
     }),
+    ("DepthToSpace", depth_to_space),
+    ("SpaceToDepth", space_to_depth),
+    ("Tile", |node| Ok(Lowered::one(Op::Tile, node.take(2, 2)?))),
+    ("Range", |node| Ok(Lowered::one(Op::Range, node.take(3, 3)?))),
+    ("Size", size),
     ("Squeeze", squeeze),
     ("Unsqueeze", unsqueeze),
 ];
@@ -78,9 +84,13 @@ fn concat(node: &NodeReader<'_>) -> Result<Lowered, NetworkError> {
     Ok(Lowered::one(Op::Concat { axis }, node.take(1, usize::MAX)?))
 }
 
-/// Bounds are attributes up to opset 9 and inputs after.
+/// Bounds are attributes up to opset 9 and inputs after; some inputs may be computed.
 fn slice(node: &NodeReader<'_>) -> Result<Lowered, NetworkError> {
     let inputs = node.take(1, 5)?;
+    let is_computed = |position| node.fact(position).is_some_and(|fact| fact.array().is_none());
+    if (1..5).any(is_computed) {
+        return Ok(Lowered::one(Op::ComputedSlice, inputs));
+    }
     let required = |name: &str, position| {
         node.ints_or_input(name, position)?
             .ok_or_else(|| node.wrong(name, "not given", "one number an axis"))
@@ -91,14 +101,7 @@ fn slice(node: &NodeReader<'_>) -> Result<Lowered, NetworkError> {
         None => (0..starts.len() as i64).collect(),
     };
     let steps = node.constant_ints(4)?.unwrap_or_else(|| vec![1; starts.len()]);
-    if [ends.len(), axes.len(), steps.len()].iter().any(|length| *length != starts.len()) {
-        return Err(node.invalid("its starts, ends, axes and steps differ in number"));
-    }
-    if steps.contains(&0) {
-        return Err(node.invalid("a step is 0"));
-    }
-    let cut = |at: usize| Cut { axis: axes[at], start: starts[at], end: ends[at], step: steps[at] };
-    let cuts = (0..starts.len()).map(cut).collect();
+    let cuts = cuts(&starts, &ends, &axes, &steps).map_err(|reason| node.invalid(reason))?;
     Ok(Lowered::one(Op::Slice { cuts }, inputs[..1].to_vec()))
 }
 
@@ -146,4 +149,71 @@ fn unsqueeze(node: &NodeReader<'_>) -> Result<Lowered, NetworkError> {
         .ok_or_else(|| node.wrong("axes", "not given", "the axes to insert"))?;
     let x = node.take(1, 2)?[..1].to_vec();
     Ok(Lowered::one(Op::Unsqueeze { axes }, x))
+}
+
+fn list(numbers: &[i64]) -> Source {
+    Source::Constant(Array::i64(vec![numbers.len()], numbers.to_vec()))
+}
+
+/// The block size and the channels, height and width of the images.
+fn blocks(node: &NodeReader<'_>) -> Result<(i64, [i64; 3]), NetworkError> {
+    let block = node.int_or("blocksize", 0)?;
+    if !(1..=4096).contains(&block) {
+        return Err(node.wrong("blocksize", block, "from 1 to 4096"));
+    }
+    if node.rank(0)? != 4 {
+        return Err(node.invalid("its input needs 4 dimensions"));
+    }
+    let length = |axis| node.known_dim(0, axis).map(|n| n as i64);
+    Ok((block, [length(1)?, length(2)?, length(3)?]))
+}
+
+/// A reshape to six axes, a change of their order, and a reshape back to four.
+fn regroup(
+    node: &NodeReader<'_>,
+    apart: [i64; 6],
+    order: [usize; 6],
+    together: [i64; 4],
+) -> Lowered {
+    let reshape = || Op::Reshape { allow_zero: false };
+    Lowered::chain(vec![
+        (reshape(), vec![node.source(0), list(&apart)]),
+        (Op::Transpose { axes: order.to_vec() }, vec![Source::Step(0)]),
+        (reshape(), vec![Source::Step(1), list(&together)]),
+    ])
+}
+
+fn depth_to_space(node: &NodeReader<'_>) -> Result<Lowered, NetworkError> {
+    node.take(1, 1)?;
+    let (b, [c, h, w]) = blocks(node)?;
+    if c % (b * b) != 0 {
+        return Err(node.invalid(format!("{c} channels can not be split into {b} by {b} blocks")));
+    }
+    let (fewer, together) = (c / (b * b), [0, c / (b * b), h * b, w * b]);
+    match node.text("mode")?.as_deref() {
+        None | Some("DCR") => {
+            Ok(regroup(node, [0, b, b, fewer, h, w], [0, 3, 4, 1, 5, 2], together))
+        }
+        Some("CRD") => Ok(regroup(node, [0, fewer, b, b, h, w], [0, 1, 4, 2, 5, 3], together)),
+        Some(other) => Err(node.wrong("mode", other, "DCR or CRD")),
+    }
+}
+
+fn space_to_depth(node: &NodeReader<'_>) -> Result<Lowered, NetworkError> {
+    node.take(1, 1)?;
+    let (b, [c, h, w]) = blocks(node)?;
+    if h % b != 0 || w % b != 0 {
+        return Err(node.invalid(format!("{h} by {w} can not be split into {b} by {b} blocks")));
+    }
+    let apart = [0, c, h / b, b, w / b, b];
+    Ok(regroup(node, apart, [0, 3, 5, 1, 2, 4], [0, c * b * b, h / b, w / b]))
+}
+
+/// The product of the shape.
+fn size(node: &NodeReader<'_>) -> Result<Lowered, NetworkError> {
+    let product = Op::Reduce { kind: Reduction::Prod, axes: vec![], keep: false };
+    Ok(Lowered::chain(vec![
+        (Op::Shape { start: 0, end: None }, node.take(1, 1)?),
+        (product, vec![Source::Step(0)]),
+    ]))
 }

@@ -7,11 +7,12 @@ use crate::network::{
         lowered::{Lowered, Source},
         node::NodeReader,
     },
-    ops::{Op, Reduction, Window},
+    ops::{Border, Op, Reduction, Window},
 };
 
 pub(super) const OPS: &[(&str, Lower)] = &[
     ("Conv", conv),
+    ("ConvTranspose", conv_transpose),
     ("MaxPool", |node| pool(node, |window, ceil, _| Op::MaxPool { window, ceil })),
     ("AveragePool", |node| {
         pool(node, |window, ceil, count_padding| Op::AveragePool { window, ceil, count_padding })
@@ -50,12 +51,36 @@ fn conv(node: &NodeReader<'_>) -> Result<Lowered, NetworkError> {
         None => (0..axes).map(|axis| node.known_dim(1, axis + 2)).collect::<Result<_, _>>()?,
     };
     let window = window(node, kernel)?;
-    let groups = node.int_or("group", 1)?;
-    let groups = usize::try_from(groups)
-        .ok()
-        .filter(|groups| *groups > 0)
-        .ok_or_else(|| node.wrong("group", groups, "above 0"))?;
+    let groups = groups(node)?;
     Ok(over_images(Op::Conv { window, groups }, inputs, axes, &[0, 1]))
+}
+
+fn conv_transpose(node: &NodeReader<'_>) -> Result<Lowered, NetworkError> {
+    let inputs = node.take(2, 3)?;
+    let axes = spatial_axes(node)?;
+    let kernel = match node.counts("kernel_shape", 1, axes)? {
+        Some(kernel) => kernel,
+        None => (0..axes).map(|axis| node.known_dim(1, axis + 2)).collect::<Result<_, _>>()?,
+    };
+    let automatic = node.text("auto_pad")?.unwrap_or_default();
+    if node.ints("output_shape")?.is_some() || automatic.starts_with("SAME") {
+        return Err(node.unsupported("a given output shape", "export it with explicit pads"));
+    }
+    let window = window(node, kernel)?;
+    let groups = groups(node)?;
+    let more = node.counts("output_padding", 0, axes)?.unwrap_or_else(|| vec![0; axes]);
+    let output_padding = match more[..] {
+        [rows, columns] => [rows, columns],
+        _ => [0, more[0]],
+    };
+    let op = Op::ConvTranspose { window, groups, output_padding };
+    Ok(over_images(op, inputs, axes, &[0, 1]))
+}
+
+fn groups(node: &NodeReader<'_>) -> Result<usize, NetworkError> {
+    let groups = node.int_or("group", 1)?;
+    let known = usize::try_from(groups).ok().filter(|groups| *groups > 0);
+    known.ok_or_else(|| node.wrong("group", groups, "above 0"))
 }
 
 fn pool(
@@ -158,9 +183,15 @@ fn global_max_pool(node: &NodeReader<'_>) -> Result<Lowered, NetworkError> {
 fn pad(node: &NodeReader<'_>) -> Result<Lowered, NetworkError> {
     let inputs = node.take(1, 4)?;
     let mode = node.text("mode")?.unwrap_or_else(|| "constant".into());
-    if mode != "constant" {
-        return Err(node.unsupported(format!("mode {mode}"), "constant is"));
-    }
+    let border = match mode.as_str() {
+        "constant" => None,
+        "edge" => Some(Border::Edge),
+        "reflect" => Some(Border::Reflect),
+        other => {
+            let known = "constant, edge and reflect are";
+            return Err(node.unsupported(format!("mode {other}"), known));
+        }
+    };
     let rank = node.rank(0)?;
     let pads = node
         .ints_or_input("pads", 1)?
@@ -185,5 +216,15 @@ fn pad(node: &NodeReader<'_>) -> Result<Lowered, NetworkError> {
         before[axis] = pads[position];
         after[axis] = pads[position + axes.len()];
     }
-    Ok(Lowered::one(Op::Pad { before, after, value }, inputs[..1].to_vec()))
+    let op = match border {
+        None => Op::Pad { before, after, value },
+        Some(border) => {
+            let amounts = |of: &[i64]| of.iter().map(|&n| usize::try_from(n)).collect();
+            match (amounts(&before), amounts(&after)) {
+                (Ok(before), Ok(after)) => Op::PadBorder { border, before, after },
+                _ => return Err(node.unsupported("cropping in this mode", "constant crops")),
+            }
+        }
+    };
+    Ok(Lowered::one(op, inputs[..1].to_vec()))
 }

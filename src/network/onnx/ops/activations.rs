@@ -1,0 +1,125 @@
+//! Activation functions that are more than one row of a table, most of them made of others.
+
+use super::Lower;
+use crate::network::{
+    array::Array,
+    error::NetworkError,
+    onnx::{
+        lowered::{Lowered, Source},
+        node::NodeReader,
+    },
+    ops::{Op, Unary},
+};
+
+pub(super) const OPS: &[(&str, Lower)] = &[
+    ("Clip", clip),
+    ("Softmax", |node| softmax(node, |axis| Op::Softmax { axis })),
+    ("LogSoftmax", |node| softmax(node, |axis| Op::LogSoftmax { axis })),
+    ("Elu", |node| {
+        let alpha = node.float_or("alpha", 1.0)?;
+        Ok(Lowered::one(Op::Elu { alpha }, node.take(1, 1)?))
+    }),
+    ("Selu", selu),
+    ("Celu", celu),
+    ("Gelu", gelu),
+    ("Mish", mish),
+    ("Softsign", softsign),
+    ("Swish", swish),
+];
+
+fn number(number: f32) -> Source {
+    Source::Constant(Array::f32(vec![], [number]))
+}
+
+/// Bounds are attributes up to opset 10 and inputs after.
+fn clip(node: &NodeReader<'_>) -> Result<Lowered, NetworkError> {
+    let x = node.take(1, 3)?.swap_remove(0);
+    let low = match node.constant_float(1)? {
+        Some(low) => low,
+        None => node.float_or("min", f32::NEG_INFINITY)?,
+    };
+    let high = match node.constant_float(2)? {
+        Some(high) => high,
+        None => node.float_or("max", f32::INFINITY)?,
+    };
+    if low.is_nan() || high.is_nan() {
+        return Err(node.invalid("a bound is not a number"));
+    }
+    Ok(Lowered::one(Op::Clip { low, high }, vec![x]))
+}
+
+/// Up to opset 12 a softmax runs over all axes from `axis` on.
+fn softmax(node: &NodeReader<'_>, make: fn(i64) -> Op) -> Result<Lowered, NetworkError> {
+    let x = node.take(1, 1)?;
+    let axis = node.int_or("axis", if node.opset < 13 { 1 } else { -1 })?;
+    let rank = node.rank(0)?;
+    let is_last = axis == -1 || axis.checked_add(1) == i64::try_from(rank).ok();
+    if node.opset >= 13 || is_last {
+        return Ok(Lowered::one(make(axis), x));
+    }
+    let shape = (Op::Shape { start: 0, end: None }, x.clone());
+    let flat = (Op::Flatten { axis }, x);
+    let softmax = (make(1), vec![Source::Step(1)]);
+    let back = (Op::Reshape { allow_zero: false }, vec![Source::Step(2), Source::Step(0)]);
+    Ok(Lowered::chain(vec![shape, flat, softmax, back]))
+}
+
+fn selu(node: &NodeReader<'_>) -> Result<Lowered, NetworkError> {
+    // The defaults are ONNX's, from Klambauer et al. 2017.
+    let alpha = node.float_or("alpha", 1.673_263_2)?;
+    let gamma = node.float_or("gamma", 1.050_701)?;
+    Ok(Lowered::chain(vec![
+        (Op::Elu { alpha }, node.take(1, 1)?),
+        (Op::Mul, vec![Source::Step(0), number(gamma)]),
+    ]))
+}
+
+/// `max(0, x) + min(0, alpha * (exp(x / alpha) - 1))`, which is an ELU of `x / alpha`, scaled
+/// where it is above 0 as well.
+fn celu(node: &NodeReader<'_>) -> Result<Lowered, NetworkError> {
+    let alpha = node.float_or("alpha", 1.0)?;
+    let mut x = node.take(1, 1)?;
+    Ok(Lowered::chain(vec![
+        (Op::Div, vec![x.remove(0), number(alpha)]),
+        (Op::Elu { alpha: 1.0 }, vec![Source::Step(0)]),
+        (Op::Mul, vec![Source::Step(1), number(alpha)]),
+    ]))
+}
+
+fn gelu(node: &NodeReader<'_>) -> Result<Lowered, NetworkError> {
+    let approximation = node.text("approximate")?.unwrap_or_else(|| "none".into());
+    let tanh = match approximation.as_str() {
+        "none" => false,
+        "tanh" => true,
+        other => return Err(node.wrong("approximate", other, "none or tanh")),
+    };
+    Ok(Lowered::one(Op::Gelu { tanh }, node.take(1, 1)?))
+}
+
+fn mish(node: &NodeReader<'_>) -> Result<Lowered, NetworkError> {
+    let x = node.take(1, 1)?;
+    Ok(Lowered::chain(vec![
+        (Op::Unary(Unary::Softplus), x.clone()),
+        (Op::Unary(Unary::Tanh), vec![Source::Step(0)]),
+        (Op::Mul, vec![x[0].clone(), Source::Step(1)]),
+    ]))
+}
+
+fn softsign(node: &NodeReader<'_>) -> Result<Lowered, NetworkError> {
+    let x = node.take(1, 1)?;
+    Ok(Lowered::chain(vec![
+        (Op::Unary(Unary::Abs), x.clone()),
+        (Op::Add, vec![Source::Step(0), number(1.0)]),
+        (Op::Div, vec![x[0].clone(), Source::Step(1)]),
+    ]))
+}
+
+fn swish(node: &NodeReader<'_>) -> Result<Lowered, NetworkError> {
+    let x = node.take(1, 1)?;
+    let alpha = node.float_or("alpha", 1.0)?;
+    Ok(Lowered::chain(vec![
+        (Op::Mul, vec![x[0].clone(), number(alpha)]),
+        (Op::Sigmoid, vec![Source::Step(0)]),
+        (Op::Mul, vec![x[0].clone(), Source::Step(1)]),
+    ]))
+}

@@ -1,0 +1,66 @@
+//! Normalization layers.
+
+use super::Lower;
+use crate::network::{
+    error::NetworkError,
+    onnx::{
+        lowered::{Lowered, Source},
+        node::NodeReader,
+    },
+    ops::Op,
+};
+
+pub(super) const OPS: &[(&str, Lower)] = &[
+    ("BatchNormalization", batch_norm),
+    ("LayerNormalization", layer_norm),
+    ("InstanceNormalization", |node| group_norm(node, 0)),
+    ("GroupNormalization", |node| {
+        let groups = node.int_or("num_groups", 0)?;
+        let groups = usize::try_from(groups).ok().filter(|groups| *groups > 0);
+        group_norm(node, groups.ok_or_else(|| node.wrong("num_groups", "not given", "above 0"))?)
+    }),
+];
+
+fn batch_norm(node: &NodeReader<'_>) -> Result<Lowered, NetworkError> {
+    let inputs = node.take(5, 5)?;
+    if node.flag("training_mode", false)? {
+        return Err(node.unsupported("training mode", "export the network for inference"));
+    }
+    if !node.flag("spatial", true)? {
+        return Err(node.unsupported("spatial=0", "export it with a newer opset"));
+    }
+    Ok(Lowered::one(Op::BatchNorm { epsilon: node.float_or("epsilon", 1e-5)? }, inputs))
+}
+
+fn layer_norm(node: &NodeReader<'_>) -> Result<Lowered, NetworkError> {
+    let op =
+        Op::LayerNorm { axis: node.int_or("axis", -1)?, epsilon: node.float_or("epsilon", 1e-5)? };
+    Ok(Lowered::one(op, node.take(2, 3)?))
+}
+
+/// Up to opset 20 a group has one scale and one bias; after, each channel has its own.
+fn group_norm(node: &NodeReader<'_>, groups: usize) -> Result<Lowered, NetworkError> {
+    let inputs = node.take(3, 3)?;
+    let op = Op::GroupNorm { groups, epsilon: node.float_or("epsilon", 1e-5)? };
+    if groups == 0 || node.opset >= 21 {
+        return Ok(Lowered::one(op, inputs));
+    }
+    let channels = node.known_dim(0, 1)?;
+    let per_group = (channels / groups) as i64;
+    let mut steps = Vec::new();
+    let mut widened = vec![inputs[0].clone()];
+    for parameter in &inputs[1..] {
+        // `[groups]` to `[groups, channels of a group]` to `[channels]`.
+        let list = |numbers: &[i64]| {
+            Source::Constant(crate::network::Array::i64(vec![numbers.len()], numbers.to_vec()))
+        };
+        let column = steps.len();
+        steps.push((Op::Unsqueeze { axes: vec![1] }, vec![parameter.clone()]));
+        steps.push((Op::Expand, vec![Source::Step(column), list(&[groups as i64, per_group])]));
+        let flat = Op::Reshape { allow_zero: false };
+        steps.push((flat, vec![Source::Step(column + 1), list(&[-1])]));
+        widened.push(Source::Step(column + 2));
+    }
+    steps.push((op, widened));
+    Ok(Lowered::chain(steps))
+}
