@@ -97,7 +97,7 @@ mod tests {
     use super::*;
     use crate::network::{
         array::Array,
-        ops::{Cut, Grid, Unary, Window},
+        attributes::{Cut, Grid, Unary, Window},
     };
 
     #[test]

@@ -1,6 +1,7 @@
 //! A network as a graph: ONNX in, shape inference, folding, execution. Knows nothing of quantization.
 
 mod array;
+mod attributes;
 mod error;
 mod execute;
 mod fold;
@@ -13,13 +14,14 @@ mod rewrite;
 mod shapes;
 
 pub use array::{Array, ArrayData, ElementType};
+pub use attributes::{
+    Border, Comparison, Coordinates, Cut, Grid, Interpolation, Logic, NearestRounding, Reduction,
+    ResizedLength, Unary, Window,
+};
 pub use error::NetworkError;
 pub use execute::Executable;
 pub use graph::{Graph, GraphInput, InputDim, Node, TensorId};
 pub use layers::{QuantizableKind, QuantizableLayer};
 pub use memory::keep_freed_memory;
-pub use ops::{
-    Border, Comparison, Coordinates, Cut, Grid, Interpolation, Logic, NearestRounding, Op,
-    Reduction, ResizedLength, Unary, Window,
-};
+pub use ops::Op;
 pub use shapes::Shapes;

@@ -94,7 +94,7 @@ impl Graph {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::network::ops::{Grid, Unary};
+    use crate::network::attributes::{Grid, Unary};
 
     #[test]
     fn every_reader_reads_what_is_inserted() {

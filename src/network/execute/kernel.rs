@@ -5,7 +5,7 @@ use rayon::prelude::*;
 use tch::{Device, Kind, TchError, Tensor};
 
 use super::apply::apply;
-use crate::network::ops::{Grid, Op};
+use crate::network::{attributes::Grid, ops::Op};
 
 /// What happens to each number: clipped first, then rounded to a grid.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]

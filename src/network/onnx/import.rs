@@ -27,6 +27,8 @@ use crate::network::{
 
 /// The operator set versions whose meaning is known here.
 const OPSETS: std::ops::RangeInclusive<i64> = 7..=25;
+/// No input is longer than this along any axis.
+const MAX_DIM: usize = 1 << 31;
 /// Numbers that constants computed while reading may have in all, beside the file's own.
 const MAX_COMPUTED: usize = 1 << 26;
 
@@ -303,11 +305,11 @@ fn declared_input(input: &ValueInfoProto, tensor: TensorId) -> Result<GraphInput
     let shape =
         declared.shape.as_ref().ok_or_else(|| error("it is declared without a shape".into()))?;
     let dims = shape.dim.iter().map(|dim| match &dim.value {
-        Some(DimValue::DimValue(n)) if *n > 0 => usize::try_from(*n)
-            .map(InputDim::Fixed)
-            .map_err(|_| error(format!("it has a dimension of {n}"))),
-        Some(DimValue::DimValue(n)) if *n < 0 => Err(error(format!("it has a dimension of {n}"))),
         Some(DimValue::DimParam(name)) => Ok(InputDim::Open(name.clone())),
+        Some(DimValue::DimValue(n)) if *n != 0 => match usize::try_from(*n) {
+            Ok(known) if known <= MAX_DIM => Ok(InputDim::Fixed(known)),
+            _ => Err(error(format!("it has a dimension of {n}"))),
+        },
         _ => Ok(InputDim::Open(String::new())),
     });
     Ok(GraphInput { tensor, element, dims: dims.collect::<Result<_, _>>()? })

@@ -139,8 +139,7 @@ pub(super) fn infer_node(node: &Node, inputs: &[Option<&Fact>]) -> Result<Fact, 
         reason,
     };
     let mut fact = rules::infer(&node.op, inputs).map_err(error)?;
-    let n_numbers = fact.n_numbers();
-    if fact.shape.iter().all(|dim| dim.known().is_some()) && n_numbers.is_none_or(too_large) {
+    if at_least(&fact.shape).is_none_or(|n| n > MAX_TENSOR) {
         let shape = show_shape(&fact.shape);
         return Err(error(format!("its output would have shape {shape}; that is too large")));
     }
@@ -148,7 +147,7 @@ pub(super) fn infer_node(node: &Node, inputs: &[Option<&Fact>]) -> Result<Fact, 
         && let Some(arrays) = constant_inputs(&node.op, inputs)
     {
         let own: usize = arrays.iter().flatten().map(Array::len).sum();
-        if n_numbers.is_none_or(|n| n > MAX_CONSTANT + own.saturating_mul(4)) {
+        if fact.n_numbers().is_none_or(|n| n > MAX_CONSTANT + own.saturating_mul(4)) {
             let shape = show_shape(&fact.shape);
             return Err(error(format!("a constant of shape {shape} is too large")));
         }
@@ -158,8 +157,13 @@ pub(super) fn infer_node(node: &Node, inputs: &[Option<&Fact>]) -> Result<Fact, 
     Ok(fact)
 }
 
-fn too_large(n_numbers: usize) -> bool {
-    n_numbers > MAX_TENSOR
+/// How many numbers a tensor has when no open dimension is longer than 1.
+fn at_least(shape: &[Dim]) -> Option<usize> {
+    let longest = shape.iter().filter_map(|dim| dim.known()).max().unwrap_or(1);
+    let known = shape.iter().map(|dim| dim.known().unwrap_or(1));
+    let product = known.into_iter().try_fold(1usize, usize::checked_mul)?;
+    // One length alone can be too much, even beside a length of 0.
+    Some(product.max(longest))
 }
 
 /// The values of all inputs, when each is a constant.

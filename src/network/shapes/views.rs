@@ -2,9 +2,13 @@
 
 use super::fact::{Dim, Entry, Fact};
 use crate::network::{
+    attributes::{Border, Cut, ResizedLength},
     error::show_shape,
-    ops::{Border, Cut, ResizedLength, axis_index},
+    ops::axis_index,
 };
+
+/// Libtorch's limit, and more than any network has.
+const MAX_RANK: usize = 64;
 
 /// An axis as an index, or the reason why there is none.
 pub(super) fn axis_of(axis: i64, rank: usize) -> Result<usize, String> {
@@ -14,11 +18,7 @@ pub(super) fn axis_of(axis: i64, rank: usize) -> Result<usize, String> {
 /// The shape a reshape asks for, worked out for an input of this shape.
 pub(super) fn reshape(x: &Fact, target: &Fact, allow_zero: bool) -> Result<Vec<Dim>, String> {
     let Some(entries) = target.as_entries() else {
-        let rank = match target.shape[..] {
-            [Dim::Known(rank)] => rank,
-            _ => return Err("the rank of its target shape is not known".into()),
-        };
-        return Ok(vec![Dim::Unknown; rank]);
+        return unknown_shape(target);
     };
     let mut shape = Vec::with_capacity(entries.len());
     let mut rest = None;
@@ -239,7 +239,8 @@ pub(super) fn computed_slice(x: &Fact, bounds: &[Option<&Fact>]) -> Result<Fact,
     let known = |fact: &Fact| fact.array().and_then(|array| array.as_i64().map(<[i64]>::to_vec));
     let starts = bound(0).ok_or("its starts are missing")?;
     let ends = bound(1).ok_or("its ends are missing")?;
-    let n = starts.shape.first().and_then(|dim| dim.known()).ok_or("its starts are open")?;
+    let n = starts.shape.first().and_then(|dim| dim.known());
+    let n = n.filter(|n| *n <= x.rank()).ok_or("its starts need to be one number an axis")?;
     let (axes, steps) = (bound(2).map(known), bound(3).map(known));
     let axes = axes.unwrap_or_else(|| Some((0..n as i64).collect()));
     let steps = steps.unwrap_or_else(|| Some(vec![1; n]));
@@ -342,12 +343,7 @@ pub(super) fn reduce(x: &Fact, axes: &[i64], keep: bool) -> Result<Vec<Dim>, Str
 
 /// The shape that a list of whole numbers describes.
 pub(super) fn described(target: &Fact) -> Result<Vec<Dim>, String> {
-    let Some(entries) = target.as_entries() else {
-        return match target.shape[..] {
-            [Dim::Known(rank)] => Ok(vec![Dim::Unknown; rank]),
-            _ => Err("the rank of its target shape is not known".into()),
-        };
-    };
+    let Some(entries) = target.as_entries() else { return unknown_shape(target) };
     let dim = |entry: &Entry| match entry {
         Entry::Known(n) => {
             usize::try_from(*n).map(Dim::Known).map_err(|_| format!("its target shape has {n}"))
@@ -356,4 +352,13 @@ pub(super) fn described(target: &Fact) -> Result<Vec<Dim>, String> {
         Entry::Unknown => Ok(Dim::Unknown),
     };
     entries.iter().map(dim).collect()
+}
+
+/// The shape of which a tensor of unknown numbers says only the rank.
+fn unknown_shape(target: &Fact) -> Result<Vec<Dim>, String> {
+    match target.shape[..] {
+        [Dim::Known(rank)] if rank <= MAX_RANK => Ok(vec![Dim::Unknown; rank]),
+        [Dim::Known(rank)] => Err(format!("its target shape has {rank} dimensions")),
+        _ => Err("the rank of its target shape is not known".into()),
+    }
 }

@@ -1,7 +1,7 @@
 //! Output shapes of convolutions and pooling.
 
 use super::fact::{Dim, Fact};
-use crate::network::{error::show_shape, ops::Window};
+use crate::network::{attributes::Window, error::show_shape};
 
 /// The output of a convolution: `[n, out, h, w]`.
 pub(super) fn conv(
@@ -11,6 +11,7 @@ pub(super) fn conv(
     window: &Window,
     groups: usize,
 ) -> Result<Vec<Dim>, String> {
+    check_padded(image(x)?, window)?;
     let [n, channels, height, width] = *image(x)?;
     let [out, in_per_group, kernel_h, kernel_w] = weight.shape[..] else {
         let shape = show_shape(&weight.shape);
@@ -84,8 +85,25 @@ pub(super) fn conv_transpose(
 
 /// The output of a pooling window: `[n, c, h, w]`.
 pub(super) fn pool(x: &Fact, window: &Window, ceil: bool) -> Result<Vec<Dim>, String> {
+    check_padded(image(x)?, window)?;
     let [n, channels, height, width] = *image(x)?;
     Ok(vec![n, channels, slide(height, window, 0, ceil)?, slide(width, window, 1, ceil)?])
+}
+
+/// The images with their padding, which may be made on the way, must not be too large either.
+fn check_padded(image: &[Dim; 4], window: &Window) -> Result<(), String> {
+    let longer = |axis: usize| {
+        let (before, after) = window.padding_of(axis);
+        image[axis + 2].known().unwrap_or(1).checked_add(before + after)
+    };
+    let known = |dim: Dim| dim.known().unwrap_or(1);
+    let size = [Some(known(image[0])), Some(known(image[1])), longer(0), longer(1)]
+        .into_iter()
+        .try_fold(1usize, |n, length| n.checked_mul(length?));
+    if size.is_some_and(|size| size <= super::MAX_TENSOR) {
+        return Ok(());
+    }
+    Err(format!("padding {:?} makes its input too large", window.padding))
 }
 
 /// The shape of images, checked to be `[n, c, h, w]`.

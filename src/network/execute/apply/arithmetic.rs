@@ -3,7 +3,10 @@
 use tch::{Kind, TchError, Tensor};
 
 use super::{Inputs, read, refuse};
-use crate::network::ops::{Comparison, Logic, Op, Reduction};
+use crate::network::{
+    attributes::{Comparison, Logic, Reduction},
+    ops::Op,
+};
 
 pub(super) fn apply(op: &Op, x: &Tensor, inputs: &Inputs<'_>) -> Result<Tensor, TchError> {
     let optional = |position: usize| inputs.get(position).copied().flatten();

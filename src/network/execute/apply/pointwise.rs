@@ -3,7 +3,10 @@
 use tch::{Kind, TchError, Tensor};
 
 use super::refuse;
-use crate::network::ops::{Grid, Op, Unary};
+use crate::network::{
+    attributes::{Grid, Unary},
+    ops::Op,
+};
 
 pub(super) fn apply(op: &Op, x: &Tensor) -> Result<Tensor, TchError> {
     match op {
@@ -19,7 +22,7 @@ pub(super) fn apply(op: &Op, x: &Tensor) -> Result<Tensor, TchError> {
         }
         Op::Sigmoid => x.f_sigmoid(),
         Op::HardSigmoid { alpha, beta } => {
-            (x * f64::from(*alpha)).f_add_scalar(f64::from(*beta))?.f_clamp(0.0, 1.0)
+            x.f_mul_scalar(f64::from(*alpha))?.f_add_scalar(f64::from(*beta))?.f_clamp(0.0, 1.0)
         }
         Op::HardSwish => x.f_hardswish(),
         Op::LeakyRelu { alpha } => {

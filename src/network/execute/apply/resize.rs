@@ -2,7 +2,7 @@
 
 use tch::{TchError, Tensor};
 
-use crate::network::ops::{Coordinates, Interpolation, NearestRounding, ResizedLength};
+use crate::network::attributes::{Coordinates, Interpolation, NearestRounding, ResizedLength};
 
 pub(super) fn resize(
     x: &Tensor,
@@ -36,6 +36,10 @@ fn position(coordinates: Coordinates, i: usize, old: usize, new: usize, scale: f
     }
 }
 
+/// How much a neighbour counts, from the position behind the sample before it, 0 to 1, and the
+/// cubic coefficient.
+type Weight = fn(f64, f64) -> f64;
+
 /// The samples of one axis at these positions: a weighted sum of the neighbours of each.
 fn along_axis(
     x: &Tensor,
@@ -48,7 +52,7 @@ fn along_axis(
         let inside: Vec<i64> = indices.iter().map(|i| (*i).clamp(0, length - 1)).collect();
         x.f_index_select(axis as i64, &Tensor::from_slice(&inside).f_to_device(x.device())?)
     };
-    let neighbours: Vec<(i64, fn(f64, f64) -> f64)> = match interpolation {
+    let neighbours: Vec<(i64, Weight)> = match interpolation {
         Interpolation::Nearest(rounding) => {
             return select(positions.iter().map(|&p| nearest(p, rounding)).collect());
         }

@@ -4,8 +4,9 @@ use tch::{Kind, TchError, Tensor};
 
 use super::{Inputs, read, refuse};
 use crate::network::{
+    attributes::Cut,
     execute::convert::kind_of,
-    ops::{Cut, Op, axis_index},
+    ops::{Op, axis_index},
     shapes::cuts,
 };
 

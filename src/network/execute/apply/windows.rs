@@ -2,7 +2,7 @@
 
 use tch::{TchError, Tensor};
 
-use crate::network::ops::{Border, Window};
+use crate::network::attributes::{Border, Window};
 
 fn wide<const N: usize>(numbers: [usize; N]) -> [i64; N] {
     numbers.map(|n| n as i64)

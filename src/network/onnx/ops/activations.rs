@@ -3,12 +3,13 @@
 use super::Lower;
 use crate::network::{
     array::Array,
+    attributes::Unary,
     error::NetworkError,
     onnx::{
         lowered::{Lowered, Source},
         node::NodeReader,
     },
-    ops::{Op, Unary},
+    ops::Op,
 };
 
 pub(super) const OPS: &[(&str, Lower)] = &[

@@ -3,12 +3,13 @@
 use super::Lower;
 use crate::network::{
     array::Array,
+    attributes::{Comparison, Logic, Reduction, Unary},
     error::NetworkError,
     onnx::{
         lowered::{Lowered, Source},
         node::NodeReader,
     },
-    ops::{Comparison, Logic, Op, Reduction, Unary},
+    ops::Op,
 };
 
 pub(super) const OPS: &[(&str, Lower)] = &[

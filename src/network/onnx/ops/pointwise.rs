@@ -2,9 +2,10 @@
 
 use super::Lower;
 use crate::network::{
+    attributes::Unary,
     error::NetworkError,
     onnx::{lowered::Lowered, node::NodeReader, tensor},
-    ops::{Op, Unary},
+    ops::Op,
 };
 
 pub(super) const OPS: &[(&str, Lower)] = &[

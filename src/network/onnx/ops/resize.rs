@@ -2,9 +2,10 @@
 
 use super::Lower;
 use crate::network::{
+    attributes::{Coordinates, Interpolation, NearestRounding, ResizedLength},
     error::NetworkError,
     onnx::{lowered::Lowered, node::NodeReader},
-    ops::{Coordinates, Interpolation, NearestRounding, Op, ResizedLength, axis_index},
+    ops::{Op, axis_index},
     shapes::{Dim, Entry},
 };
 

@@ -3,12 +3,13 @@
 use super::Lower;
 use crate::network::{
     array::Array,
+    attributes::{Cut, Reduction},
     error::NetworkError,
     onnx::{
         lowered::{Lowered, Source},
         node::NodeReader,
     },
-    ops::{Cut, Op, Reduction, axis_index},
+    ops::{Op, axis_index},
     shapes::cuts,
 };
 

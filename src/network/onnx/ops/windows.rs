@@ -2,12 +2,13 @@
 
 use super::Lower;
 use crate::network::{
+    attributes::{Border, Reduction, Window},
     error::NetworkError,
     onnx::{
         lowered::{Lowered, Source},
         node::NodeReader,
     },
-    ops::{Border, Op, Reduction, Window},
+    ops::{Op, axis_index},
 };
 
 pub(super) const OPS: &[(&str, Lower)] = &[
@@ -211,7 +212,7 @@ fn pad(node: &NodeReader<'_>) -> Result<Lowered, NetworkError> {
     }
     let (mut before, mut after) = (vec![0; rank], vec![0; rank]);
     for (position, &axis) in axes.iter().enumerate() {
-        let axis = crate::network::ops::axis_index(axis, rank)
+        let axis = axis_index(axis, rank)
             .ok_or_else(|| node.invalid(format!("axis {axis} does not exist")))?;
         before[axis] = pads[position];
         after[axis] = pads[position + axes.len()];
