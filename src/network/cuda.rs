@@ -10,9 +10,8 @@
 pub fn load_cuda() {
     // SAFETY: the name is a C string. The library's initializers register devices with the
     // libtorch that is already loaded; no symbol of it is used directly.
-    let handle = unsafe {
-        libc::dlopen(c"libtorch_cuda.so".as_ptr(), libc::RTLD_NOW | libc::RTLD_GLOBAL)
-    };
+    let handle =
+        unsafe { libc::dlopen(c"libtorch_cuda.so".as_ptr(), libc::RTLD_NOW | libc::RTLD_GLOBAL) };
     if handle.is_null() {
         tracing::debug!("libtorch_cuda.so was not found or could not be loaded");
     }

@@ -1,7 +1,10 @@
 //! What the calibration images tell of every tensor a layer reads: its values, its moments,
 //! and its mean after rounding. No gradients; two passes of the float network.
 
-use std::{collections::BTreeMap, time::Instant};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Instant,
+};
 
 use rayon::prelude::*;
 use tch::{Device, Kind, Tensor};
@@ -12,13 +15,13 @@ use crate::{
     quantization::{
         clip::{RangeRule, activation_range},
         error::QuantizationError,
+        evaluate::batch_of,
         layer_matrix::{WeightRows, input_vectors, some_input_vectors},
         moments::{Moments, SecondMomentSum},
+        uniform::round_small,
     },
 };
 
-/// Images in one forward pass of calibration.
-const BATCH: i64 = 64;
 /// Values of a tensor that ranges are chosen from.
 const SAMPLE_VALUES: usize = 1 << 16;
 /// Input vectors that a second moment is taken over, for each column it has.
@@ -87,10 +90,63 @@ impl LayerStatistics {
     }
 }
 
-/// The batches of calibration, and how many there are.
-fn batches(images: &Tensor) -> impl Iterator<Item = Tensor> + '_ {
-    let n = images.size()[0];
-    (0..n).step_by(BATCH as usize).map(move |start| images.narrow(0, start, BATCH.min(n - start)))
+/// Shows every batch of calibration to collectors, one for each tensor.
+///
+/// Worker threads share out the tensors, not the images: each runs the network on all batches
+/// and collects its own tensors in order, so that sums do not depend on how many there are.
+fn collect<C: Send>(
+    executable: &Executable,
+    images: &Tensor,
+    tensors: &[TensorId],
+    new: impl Fn() -> C + Sync,
+    show: impl Fn(&mut C, TensorId, &Tensor, usize) + Sync,
+) -> Result<BTreeMap<TensorId, C>, QuantizationError> {
+    let n_workers = rayon::current_num_threads().clamp(1, tensors.len());
+    let shares: Vec<Vec<TensorId>> = (0..n_workers)
+        .map(|worker| tensors.iter().copied().skip(worker).step_by(n_workers).collect())
+        .collect();
+    let results: Vec<Result<BTreeMap<TensorId, C>, QuantizationError>> =
+        std::thread::scope(|scope| {
+            let workers: Vec<_> = shares
+                .into_iter()
+                .map(|share| {
+                    let (executable, images) = (executable.share(), images.shallow_clone());
+                    let (new, show) = (&new, &show);
+                    scope.spawn(move || {
+                        if n_workers > 1 {
+                            tch::set_num_threads(1);
+                        }
+                        collect_share(&executable, &images, &share, new, show)
+                    })
+                })
+                .collect();
+            workers.into_iter().map(|worker| worker.join().expect("no worker panics")).collect()
+        });
+    let mut all = BTreeMap::new();
+    for result in results {
+        all.extend(result?);
+    }
+    Ok(all)
+}
+
+fn collect_share<C>(
+    executable: &Executable,
+    images: &Tensor,
+    share: &[TensorId],
+    new: impl Fn() -> C,
+    show: impl Fn(&mut C, TensorId, &Tensor, usize),
+) -> Result<BTreeMap<TensorId, C>, QuantizationError> {
+    let mut collectors: BTreeMap<TensorId, C> = share.iter().map(|&id| (id, new())).collect();
+    let (n, batch) = (images.size()[0], batch_of(images) as i64);
+    for (index, start) in (0..n).step_by(batch as usize).enumerate() {
+        let images = images.narrow(0, start, batch.min(n - start));
+        executable.run_observed(&images, share, &mut |tensor, values| {
+            if let Some(collector) = collectors.get_mut(&tensor) {
+                show(collector, tensor, values, index);
+            }
+        })?;
+    }
+    Ok(collectors)
 }
 
 /// First pass: a sample of every tensor, and from it the grid at every width.
@@ -101,17 +157,13 @@ fn choose_grids(
     images: &Tensor,
     rule: RangeRule,
 ) -> Result<BTreeMap<TensorId, Vec<Grid>>, QuantizationError> {
-    let mut samples: BTreeMap<TensorId, Vec<f32>> =
-        layers.iter().map(|layer| (layer.input, Vec::new())).collect();
-    let observed: Vec<TensorId> = samples.keys().copied().collect();
+    let tensors: BTreeSet<TensorId> = layers.iter().map(|layer| layer.input).collect();
+    let tensors: Vec<TensorId> = tensors.into_iter().collect();
     let per_image = SAMPLE_VALUES.div_ceil(images.size()[0] as usize);
-    for (index, batch) in batches(images).enumerate() {
-        executable.run_observed(&batch, &observed, &mut |tensor, values| {
-            if let Some(sample) = samples.get_mut(&tensor) {
-                sample_values(values, per_image * BATCH as usize, index, sample);
-            }
+    let samples =
+        collect(executable, images, &tensors, Vec::new, |sample, _, values, batch_index| {
+            sample_values(values, per_image * values.size()[0] as usize, batch_index, sample);
         })?;
-    }
     samples
         .into_par_iter()
         .map(|(tensor, mut sample)| {
@@ -153,33 +205,45 @@ fn measure_layers(
     grids: &BTreeMap<TensorId, Vec<Grid>>,
 ) -> Result<Vec<LayerStatistics>, QuantizationError> {
     let n_images = images.size()[0] as usize;
-    let mut seconds: Vec<SecondMomentSum> =
-        weights.iter().map(|rows| SecondMomentSum::new(rows.n_groups, rows.n_columns)).collect();
-    let mut sums: BTreeMap<TensorId, ImageSums> = BTreeMap::new();
-    let observed: Vec<TensorId> = grids.keys().copied().collect();
-    for (index, batch) in batches(images).enumerate() {
-        executable.run_observed(&batch, &observed, &mut |tensor, values| {
-            let Some(grids) = grids.get(&tensor) else { return };
-            sums.entry(tensor).or_insert_with(|| ImageSums::new(values, grids)).add(values, grids);
-            for (layer_index, layer) in layers.iter().enumerate().filter(|(_, l)| l.input == tensor)
-            {
-                let rows = &weights[layer_index];
+    let tensors: Vec<TensorId> = grids.keys().copied().collect();
+    let op = |layer: usize| &graph.nodes()[layers[layer].node].op;
+    let readers = |tensor| (0..layers.len()).filter(move |&layer| layers[layer].input == tensor);
+    let collected = collect(
+        executable,
+        images,
+        &tensors,
+        TensorSums::default,
+        |sums: &mut TensorSums, tensor, values, batch_index| {
+            let grids = &grids[&tensor];
+            sums.means.get_or_insert_with(|| ImageSums::new(values, grids)).add(values, grids);
+            for layer in readers(tensor) {
+                let rows = &weights[layer];
                 let wanted = (VECTORS_PER_COLUMN * rows.n_columns).max(1 << 14).div_ceil(n_images);
-                let op = &graph.nodes()[layer.node].op;
-                seconds[layer_index].add(&some_input_vectors(op, rows, values, wanted, index));
+                let vectors = some_input_vectors(op(layer), rows, values, wanted, batch_index);
+                let new = || SecondMomentSum::new(rows.n_groups, rows.n_columns);
+                sums.second.entry(layer).or_insert_with(new).add(&vectors);
             }
-        })?;
-    }
-    let statistics = layers.iter().zip(weights).zip(seconds).map(|((layer, rows), second)| {
-        let op = &graph.nodes()[layer.node].op;
-        let sums = &sums[&layer.input];
-        let mean = |sum: &[f64]| mean_vector(op, rows, &sums.to_tensor(sum), n_images);
+        },
+    )?;
+    let statistics = (0..layers.len()).map(|layer| {
+        let rows = &weights[layer];
+        let sums = &collected[&layers[layer].input];
+        let means = sums.means.as_ref().expect("there was at least one batch");
+        let mean = |sum: &[f64]| mean_vector(op(layer), rows, &means.to_tensor(sum), n_images);
         LayerStatistics {
-            moments: Moments::new(rows.n_groups, mean(&sums.float), second.finish()),
-            rounded_means: sums.rounded.iter().map(|sum| mean(sum)).collect(),
+            moments: Moments::new(rows.n_groups, mean(&means.float), sums.second[&layer].mean()),
+            rounded_means: means.rounded.iter().map(|sum| mean(sum)).collect(),
         }
     });
     Ok(statistics.collect())
+}
+
+/// What the second pass collects of one tensor.
+#[derive(Default)]
+struct TensorSums {
+    means: Option<ImageSums>,
+    /// By layer that reads it.
+    second: BTreeMap<usize, SecondMomentSum>,
 }
 
 /// A tensor summed over images: as it is, and rounded to each of its grids.
@@ -201,22 +265,22 @@ impl ImageSums {
         let flat = memory_order(values).to_kind(Kind::Float).contiguous().view(-1);
         let values: Vec<f32> = Vec::try_from(flat).expect("a flat f32 tensor is a vector");
         let n = self.float.len();
-        let add = |total: &mut [f64], round: &(dyn Fn(&[f32], &mut [f32]) + Sync)| {
+        let add = |total: &mut [f64], round: &dyn Fn(&[f32], &mut [f32])| {
             let mut sum = vec![0.0f32; n];
             values.chunks(n).for_each(|image| round(image, &mut sum));
             total.iter_mut().zip(&sum).for_each(|(total, sum)| *total += f64::from(*sum));
         };
         add(&mut self.float, &|image, sum| sum.iter_mut().zip(image).for_each(|(s, x)| *s += x));
-        self.rounded.par_iter_mut().zip(grids).for_each(|(total, grid)| {
+        for (total, grid) in self.rounded.iter_mut().zip(grids) {
             let inverse = 1.0 / grid.scale;
             let low = (grid.low - grid.zero_point) as f32;
             let high = (grid.high - grid.zero_point) as f32;
             add(total, &|image, sum| {
                 for (sum, x) in sum.iter_mut().zip(image) {
-                    *sum += (x * inverse).round_ties_even().clamp(low, high) * grid.scale;
+                    *sum += round_small((x * inverse).max(low).min(high)) * grid.scale;
                 }
             });
-        });
+        }
     }
 
     /// A sum as one image, `[1, ...]`.

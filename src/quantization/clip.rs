@@ -3,7 +3,7 @@
 use crate::{
     domain::Bits,
     network::Grid,
-    quantization::uniform::{WeightGrid, activation_grid},
+    quantization::uniform::{WeightGrid, activation_grid, round_small},
 };
 
 /// Candidate clip values between nothing and the largest magnitude.
@@ -46,13 +46,20 @@ fn binary_scale(row: &[f32], importance: &[f32]) -> f32 {
 }
 
 fn weighted_error(row: &[f32], importance: &[f32], grid: WeightGrid) -> f64 {
-    row.iter()
-        .zip(importance)
-        .map(|(&w, &h)| {
-            let difference = grid.round(w) - w;
-            (difference * difference * h) as f64
-        })
-        .sum()
+    let (low, high) = WeightGrid::codes(grid.bits());
+    let (low, high, inverse) = (low as f32, high as f32, 1.0 / grid.scale());
+    let chunks = row.chunks(64).zip(importance.chunks(64)).map(|(row, importance)| {
+        let sum: f32 = row
+            .iter()
+            .zip(importance)
+            .map(|(&w, &h)| {
+                let rounded = round_small((w * inverse).max(low).min(high)) * grid.scale();
+                (rounded - w) * (rounded - w) * h
+            })
+            .sum();
+        f64::from(sum)
+    });
+    chunks.sum()
 }
 
 /// How an activation range is chosen from what calibration saw.
@@ -114,7 +121,7 @@ fn rounding_error(grid: &Grid, sample: &[f32]) -> f64 {
         let sum: f32 = chunk
             .iter()
             .map(|&x| {
-                let rounded = (x * inverse).round_ties_even().clamp(low, high) * grid.scale;
+                let rounded = round_small((x * inverse).max(low).min(high)) * grid.scale;
                 (rounded - x) * (rounded - x)
             })
             .sum();

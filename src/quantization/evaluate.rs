@@ -22,8 +22,6 @@ use crate::{
 /// How a set of images is run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct EvaluationSettings {
-    /// Images in one forward pass.
-    pub batch: usize,
     /// Worker threads; each runs whole batches.
     pub threads: usize,
     pub device: Device,
@@ -32,8 +30,16 @@ pub struct EvaluationSettings {
 impl Default for EvaluationSettings {
     fn default() -> Self {
         let threads = std::thread::available_parallelism().map_or(1, |n| n.get());
-        Self { batch: 64, threads, device: Device::Cpu }
+        Self { threads, device: Device::Cpu }
     }
+}
+
+/// Images in one forward pass: 64, or fewer large ones, so that what a layer reads and writes
+/// stays near the processor.
+pub fn batch_of(images: &Tensor) -> usize {
+    const NUMBERS: i64 = 1 << 20;
+    let per_image: i64 = images.size()[1..].iter().product();
+    (NUMBERS / per_image.max(1)).clamp(1, 64) as usize
 }
 
 /// A set of images with what the float network says of them.
@@ -88,11 +94,11 @@ impl Evaluator {
         if n == 0 {
             return Err(QuantizationError::NoCalibrationImages);
         }
-        let device = settings.device;
+        let (device, batch) = (settings.device, batch_of(images));
         let batches: Vec<Batch> = (0..n)
-            .step_by(settings.batch)
+            .step_by(batch)
             .map(|start| {
-                let length = (settings.batch as i64).min(n - start);
+                let length = (batch as i64).min(n - start);
                 let labels = labels.map(|labels| {
                     let end = (start + length) as usize;
                     Tensor::from_slice(&labels[start as usize..end]).to_device(device)

@@ -75,8 +75,8 @@ impl SecondMomentSum {
     }
 
     /// `[n_groups, n_columns, n_columns]`, row-major
-    pub fn finish(self) -> Vec<f64> {
-        let mean = self.sum / self.n_vectors.max(1) as f64;
+    pub fn mean(&self) -> Vec<f64> {
+        let mean = &self.sum / self.n_vectors.max(1) as f64;
         Vec::try_from(mean.contiguous().view(-1)).expect("a flat f64 tensor is a vector")
     }
 }

@@ -47,8 +47,22 @@ impl Folder {
 
 /// A small search of the embedded network: enough episodes for the agent to leave its warm-up.
 pub const SMALL_SEARCH: &[&str] = &[
-    "search", "--hw", "bismo-edge", "--budget", "latency=0.5", "--episodes", "30",
-    "--calibration", "64", "--search-images", "64", "--images", "64", "--seed", "7", "--quiet",
+    "search",
+    "--hw",
+    "bismo-edge",
+    "--budget",
+    "latency=0.5",
+    "--episodes",
+    "30",
+    "--calibration",
+    "64",
+    "--search-images",
+    "64",
+    "--images",
+    "64",
+    "--seed",
+    "7",
+    "--quiet",
 ];
 
 /// Policy, quality and cost of every episode: what has to be equal for equal seeds.

@@ -41,7 +41,8 @@ fn every_proposal_meets_the_budgets_and_the_front_is_a_front() {
     let shown = folder.json(&["runs", "show", &run.to_string()]);
     let budgets = shown["description"]["budgets"].as_array().unwrap();
     let key = |kind: &str| if kind == "latency" { "latency_s" } else { "size_bytes" };
-    let proposals = shown["episodes"].as_array().unwrap().iter().filter(|e| e["kind"] != "reference");
+    let proposals =
+        shown["episodes"].as_array().unwrap().iter().filter(|e| e["kind"] != "reference");
     let mut n_proposals = 0;
     for episode in proposals {
         n_proposals += 1;
@@ -57,7 +58,10 @@ fn every_proposal_meets_the_budgets_and_the_front_is_a_front() {
         .iter()
         .map(|p| (p["latency_s"].as_f64().unwrap(), p["quality_search"].as_f64().unwrap()))
         .collect();
-    assert!(front.windows(2).all(|pair| pair[0].0 < pair[1].0 && pair[0].1 < pair[1].1), "{front:?}");
+    assert!(
+        front.windows(2).all(|pair| pair[0].0 < pair[1].0 && pair[0].1 < pair[1].1),
+        "{front:?}"
+    );
 }
 
 #[test]
@@ -77,8 +81,18 @@ fn equal_seeds_give_equal_episodes_for_any_number_of_threads() {
 fn without_a_budget_a_front_over_the_whole_range_is_found_and_drawn() {
     let folder = Folder::new();
     let found = folder.json(&[
-        "search", "--hw", "edge-tpu.toml", "--episodes", "40", "--calibration", "64",
-        "--search-images", "64", "--images", "64", "--quiet",
+        "search",
+        "--hw",
+        "edge-tpu.toml",
+        "--episodes",
+        "40",
+        "--calibration",
+        "64",
+        "--search-images",
+        "64",
+        "--images",
+        "64",
+        "--quiet",
     ]);
     assert_eq!(found["objective"], "size");
     assert!(found["front"].as_array().unwrap().len() >= 3, "{}", found["front"]);

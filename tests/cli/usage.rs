@@ -11,7 +11,11 @@ fn mistakes_are_named_with_their_exit_code() {
     for (arguments, code, expected) in [
         (&["search"][..], 2, "--hw"),
         (&["search", "--hw", "toaster"], 1, "no hardware profile \"toaster\""),
-        (&["search", "--hw", "edge-tpu", "--budget", "speed=1"], 2, "is not latency, energy, size or memory"),
+        (
+            &["search", "--hw", "edge-tpu", "--budget", "speed=1"],
+            2,
+            "is not latency, energy, size or memory",
+        ),
         (&["search", "--hw", "edge-tpu", "--budget", "latency=0.6"], 3, "fewer bits buy no cycles"),
         (&["search", "--hw", "bismo-edge", "--budget", "size=1B"], 3, "cannot be reached"),
         (&["search", "--hw", "edge-tpu", "--weight-bits", "9"], 2, "1 to 8"),
@@ -25,7 +29,11 @@ fn mistakes_are_named_with_their_exit_code() {
         (&["search", "--hw", "edge-tpu", "--db", "missing/folder/haq.db"], 1, "missing/folder"),
         (&["model", "inspect", "not-a-model.onnx"], 1, "not-a-model.onnx"),
         (&["simulate", "--hw", "edge-tpu"], 2, "--bits"),
-        (&["simulate", "--hw", "edge-tpu", "--layers", "empty.csv", "--bits", "8,8"], 1, "empty.csv"),
+        (
+            &["simulate", "--hw", "edge-tpu", "--layers", "empty.csv", "--bits", "8,8"],
+            1,
+            "empty.csv",
+        ),
         (&["simulate", "--hw", "edge-tpu", "--bits", "0,8"], 2, "1 to 8"),
         (&["evaluate", "--bits", "8,8", "--policy", "p.json"], 2, "--policy"),
         (&["evaluate", "--policy", "p.json"], 1, "p.json"),
@@ -44,7 +52,8 @@ fn mistakes_are_named_with_their_exit_code() {
 #[test]
 fn a_dry_run_shows_the_plan_and_writes_nothing() {
     let folder = Folder::new();
-    let plan = folder.json(&["search", "--hw", "bismo-edge", "--budget", "latency=0.5", "--dry-run"]);
+    let plan =
+        folder.json(&["search", "--hw", "bismo-edge", "--budget", "latency=0.5", "--dry-run"]);
     assert!(plan["policies_log10"].as_f64().unwrap() > 5.0);
     let latency = |extreme: &str| plan[extreme]["cost"]["latency_s"].as_f64().unwrap();
     assert!(latency("cheapest") < latency("dearest"));
@@ -64,7 +73,8 @@ fn a_dry_run_shows_the_plan_and_writes_nothing() {
 fn completions_are_made_for_every_shell() {
     let folder = Folder::new();
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
-        let script = folder.haq(&["completions", shell]).assert().success().get_output().stdout.clone();
+        let script =
+            folder.haq(&["completions", shell]).assert().success().get_output().stdout.clone();
         assert!(String::from_utf8(script).unwrap().contains("haq"), "{shell}");
     }
 }
@@ -74,8 +84,18 @@ fn quiet_prints_the_result_and_nothing_else() {
     let folder = Folder::new();
     let output = folder
         .haq(&[
-            "search", "--hw", "edge-tpu", "--episodes", "2", "--calibration", "32",
-            "--search-images", "32", "--images", "32", "--quiet",
+            "search",
+            "--hw",
+            "edge-tpu",
+            "--episodes",
+            "2",
+            "--calibration",
+            "32",
+            "--search-images",
+            "32",
+            "--images",
+            "32",
+            "--quiet",
         ])
         .assert()
         .success()
