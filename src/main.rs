@@ -1,1 +1,8 @@
-fn main() {}
+//! The `haq` program: parse, dispatch, exit code.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    haq::network::keep_freed_memory();
+    haq::cli::main()
+}

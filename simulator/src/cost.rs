@@ -100,3 +100,31 @@ pub struct LayerCost {
     /// The widths the hardware multiplies at, never below those asked for.
     pub promoted: LayerBits,
 }
+
+/// What a network costs for one batch, with the layers it is made of.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct NetworkCost {
+    pub cost: Cost,
+    /// Images in the batch.
+    pub batch: u64,
+    /// Sums over the layers; overheads and weight streaming are in the latency only.
+    pub cycles: u64,
+    pub compute_cycles: u64,
+    pub macs: u64,
+    pub dram_bytes: u64,
+    /// Weights, scales and biases as stored.
+    pub weight_bytes: u64,
+    /// Activations alive at the worst step.
+    pub activation_peak_bytes: u64,
+    /// The name of that step; empty for a network without layers.
+    pub peak_step: String,
+    /// Weights that do not fit on the device and cross the host link every time.
+    pub streamed_bytes: u64,
+    pub streaming_s: f64,
+    /// Once for each batch, whatever runs.
+    pub fixed_overhead_s: f64,
+    /// Layers whose latency comes from the model although the profile carries measurements;
+    /// empty when it carries none.
+    pub modelled_layers: Vec<usize>,
+    pub layers: Vec<LayerCost>,
+}

@@ -184,4 +184,6 @@ pub struct RunResult {
     /// The best policy and the float network on the test split, once the run completed.
     pub best_test: Option<Quality>,
     pub float_test: Option<Quality>,
+    /// Other policies measured on the test split for comparison, such as the best uniform one.
+    pub tested: Vec<(BitwidthPolicy, Quality)>,
 }

@@ -36,6 +36,20 @@ impl Graph {
     /// # Panics
     /// When nothing computes the tensor and it is not an input.
     pub fn insert_after(&mut self, tensor: TensorId, op: Op) -> TensorId {
+        self.insert_between(tensor, op, |_| true)
+    }
+
+    /// As [`Graph::insert_after`], but only the chosen readers read the new tensor; the others
+    /// go on reading the old one.
+    ///
+    /// # Panics
+    /// When nothing computes the tensor and it is not an input.
+    pub fn insert_between(
+        &mut self,
+        tensor: TensorId,
+        op: Op,
+        chosen: impl Fn(&Node) -> bool,
+    ) -> TensorId {
         let position = match self.producer(tensor) {
             Some(producer) => producer + 1,
             None => {
@@ -47,7 +61,7 @@ impl Graph {
         let suffix = if matches!(op, Op::FakeQuantize(_)) { "quantized" } else { op.name() };
         let name = format!("{}_{suffix}", self.tensor_name(tensor));
         let output = self.add_tensor(&name);
-        for node in &mut self.nodes {
+        for node in self.nodes.iter_mut().filter(|node| chosen(node)) {
             node.inputs.iter_mut().flatten().filter(|r| **r == tensor).for_each(|r| *r = output);
         }
         self.nodes.insert(position, Node { name, op, inputs: vec![Some(tensor)], output });
@@ -92,6 +106,15 @@ mod tests {
         assert_eq!(graph.tensor_name(rounded), "relu_quantized");
         assert_eq!(graph.readers(relu), [1]);
         assert_eq!(graph.nodes()[2].inputs, [Some(rounded), Some(rounded)]);
+    }
+
+    #[test]
+    fn only_chosen_readers_read_what_is_inserted_between() {
+        let (mut graph, relu) = doubled_relu();
+        let grid = Grid { scale: 1.0, zero_point: 0, low: 0, high: 3 };
+        graph.insert_between(relu, Op::FakeQuantize(grid), |_| false);
+        assert_eq!(graph.readers(relu), [1, 2]);
+        assert_eq!(graph.nodes()[2].inputs, [Some(relu), Some(relu)]);
     }
 
     #[test]

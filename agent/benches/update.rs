@@ -1,0 +1,64 @@
+//! Updates per second, and the other things done once a step or once an episode.
+//!
+//! One thread, default hyper-parameters, observations of 10 values, a replay buffer of 6912 transitions.
+
+use std::hint::black_box;
+
+use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use haq_agent::{Ddpg, DdpgConfig, Transition};
+
+const OBSERVATION_LEN: usize = 10;
+const EPISODE: usize = 54;
+
+fn observation(index: usize) -> Vec<f32> {
+    (0..OBSERVATION_LEN).map(|i| ((index * 31 + i * 17) % 101) as f32 / 101.0).collect()
+}
+
+/// An agent with a full replay buffer, past its warm-up.
+fn agent() -> Ddpg {
+    let config = DdpgConfig { warmup_episodes: 128, ..DdpgConfig::default() };
+    let mut agent = Ddpg::new(config, OBSERVATION_LEN, 1).expect("the defaults are in range");
+    for episode in 0..128 {
+        (0..EPISODE).for_each(|step| observe(&mut agent, episode * EPISODE + step));
+        agent.end_episode().expect("nothing was learned yet");
+    }
+    agent
+}
+
+fn observe(agent: &mut Ddpg, index: usize) {
+    let observation = observation(index);
+    let action = agent.explore(&observation);
+    let next_observation = self::observation(index + 1);
+    let not_done = index % EPISODE + 1 < EPISODE;
+    let reward = -(action - 0.3).abs();
+    agent
+        .observe(Transition { observation, action, reward, next_observation, not_done })
+        .expect("the transition is finite");
+}
+
+fn benchmarks(criterion: &mut Criterion) {
+    tch::set_num_threads(1);
+    let mut agent = agent();
+    let mut rng_index = 0;
+
+    criterion.bench_function("act", |bencher| {
+        let observation = observation(3);
+        bencher.iter(|| agent.act(black_box(&observation)));
+    });
+    criterion.bench_function("state", |bencher| bencher.iter(|| agent.state()));
+    criterion.bench_function("checkpoint", |bencher| bencher.iter(|| agent.checkpoint()));
+
+    let mut group = criterion.benchmark_group("learn");
+    group.throughput(Throughput::Elements(1)).sample_size(50);
+    group.bench_function("update", |bencher| {
+        bencher.iter(|| {
+            rng_index += 1;
+            observe(&mut agent, rng_index);
+            agent.end_episode().expect("the rates are small")
+        });
+    });
+    group.finish();
+}
+
+criterion_group!(benches, benchmarks);
+criterion_main!(benches);

@@ -1,0 +1,392 @@
+//! What can be typed.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::{
+    domain::{BudgetRequest, LayerBits, Measure, Strategy},
+    quantization::Method,
+    search::{BitList, Pins, parse_layer_bits},
+    store::RunSort,
+};
+
+/// Finds how many bits each layer's weights and activations should have, for a trained network
+/// and a piece of hardware.
+#[derive(Debug, Parser)]
+#[command(name = "haq", version, max_term_width = 100, after_help = EXAMPLES)]
+pub struct Cli {
+    #[command(flatten)]
+    pub global: Global,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  haq search --hw edge-tpu.toml                 embedded network and images
+  haq search --model net.onnx --data images/ --hw bismo-edge.toml --budget latency=0.6
+  haq runs list --hw bismo-edge --sort quality  past runs
+  haq pareto 12 15 --out fronts.svg             their fronts in one plot
+
+Exit codes: 0 done, 1 failed, 2 usage, 3 budget not reachable, 130 interrupted (resumable).";
+
+#[derive(Debug, Args)]
+pub struct Global {
+    /// Database of runs
+    #[arg(long, global = true, env = "HAQ_DB", default_value = "haq.db", value_name = "FILE")]
+    pub db: PathBuf,
+    /// Print the result as JSON
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// No progress, no notes: results and errors only
+    #[arg(long, short, global = true)]
+    pub quiet: bool,
+    /// How much is logged to stderr: error, warn, info, debug or trace
+    #[arg(long, global = true, env = "HAQ_LOG", default_value = "warn", value_name = "LEVEL")]
+    pub log: String,
+    /// Form of the log
+    #[arg(long, global = true, value_enum, default_value = "text")]
+    pub log_format: LogFormat,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    Text,
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Search bitwidths for a network on a device
+    Search(SearchArgs),
+    /// Go on with a run that was interrupted
+    Resume(ResumeArgs),
+    /// List, show, compare and delete past runs
+    #[command(subcommand)]
+    Runs(RunsCommand),
+    /// Draw the Pareto fronts of runs
+    Pareto(ParetoArgs),
+    /// Write one page with everything about a run
+    Report(ReportArgs),
+    /// Cost of a network at given bits on a device
+    Simulate(SimulateArgs),
+    /// Quality of a network at given bits
+    Evaluate(EvaluateArgs),
+    /// Look into a network
+    #[command(subcommand)]
+    Model(ModelCommand),
+    /// Hardware profiles
+    #[command(subcommand)]
+    Hw(HwCommand),
+    /// Completion script for a shell
+    Completions(CompletionsArgs),
+}
+
+/// Which network and images.
+#[derive(Debug, Clone, Args)]
+pub struct InputArgs {
+    /// ONNX file; the embedded digits network where absent
+    #[arg(long, value_name = "FILE")]
+    pub model: Option<PathBuf>,
+    /// Images: CIFAR-10 or IDX folder, image folder, CSV(.gz), .npz or .safetensors; the
+    /// embedded digits where absent
+    #[arg(long, value_name = "PATH")]
+    pub data: Option<PathBuf>,
+    /// Mean of each channel after scaling to 0..1, where no card says
+    #[arg(long, value_delimiter = ',', value_name = "M,..", allow_negative_numbers = true)]
+    pub mean: Option<Vec<f32>>,
+    /// Standard deviation of each channel after scaling to 0..1
+    #[arg(long, value_delimiter = ',', value_name = "S,..")]
+    pub std: Option<Vec<f32>>,
+    /// Resize the shorter side to so many pixels
+    #[arg(long, value_name = "PIXELS")]
+    pub resize: Option<u32>,
+    /// Then cut a square of so many pixels from the centre
+    #[arg(long, value_name = "PIXELS")]
+    pub crop: Option<u32>,
+    /// Calibration images
+    #[arg(long, value_name = "N")]
+    pub calibration: Option<usize>,
+}
+
+/// How evaluations run on this machine; changes no result.
+#[derive(Debug, Clone, Args)]
+pub struct MachineArgs {
+    /// Worker threads; all cores where absent
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub threads: Option<u16>,
+    /// cpu, cuda or cuda:N
+    #[arg(long, default_value = "cpu", value_name = "DEVICE")]
+    pub device: String,
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct SearchArgs {
+    #[command(flatten)]
+    pub input: InputArgs,
+    #[command(flatten)]
+    pub machine: MachineArgs,
+    /// Hardware profile: a file, or the name of one in ./hw-profiles or built in
+    #[arg(long, value_name = "PROFILE")]
+    pub hw: String,
+    /// Limit on latency, energy, size or memory: a ratio to 8/8 (latency=0.6) or a value with
+    /// its unit (latency=5ms, energy=2mJ, size=1.1MB, memory=512KB); repeatable
+    #[arg(long, value_name = "COST=LIMIT")]
+    pub budget: Vec<BudgetRequest>,
+    /// Policies to try
+    #[arg(long, default_value_t = 200, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub episodes: u32,
+    /// Who proposes policies: ddpg, random or uniform
+    #[arg(long, default_value_t = Strategy::Ddpg, value_name = "NAME")]
+    pub strategy: Strategy,
+    /// Quality to keep: top1, top5, or without labels agreement, kl, mse
+    #[arg(long, default_value_t = Measure::Top1, value_name = "NAME")]
+    pub measure: Measure,
+    /// Equal seeds give equal episodes
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    pub seed: u64,
+    /// Weight widths to choose from: 2-8 or 2,4,8; what the profile can use where absent
+    #[arg(long, value_name = "BITS")]
+    pub weight_bits: Option<BitList>,
+    /// Activation widths to choose from
+    #[arg(long, value_name = "BITS")]
+    pub activation_bits: Option<BitList>,
+    /// Layers with fixed bits: first=8,last=8 or NAME=W/A or none
+    #[arg(long, default_value_t = Pins::first_and_last(), value_name = "PINS")]
+    pub pin: Pins,
+    /// Recipe that quantizes: gptq, gptq-stored, mse-corrected, mse, percentile or min-max
+    #[arg(long, default_value_t = Method::default(), value_name = "NAME")]
+    pub method: Method,
+    /// Images each policy is judged on
+    #[arg(long, value_name = "N")]
+    pub search_images: Option<usize>,
+    /// Test images for the final figures
+    #[arg(long, value_name = "N")]
+    pub images: Option<usize>,
+    /// Images the simulated device takes at once; the profile's own where absent
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=65536))]
+    pub batch: Option<u64>,
+    /// Folder for plots and the policy
+    #[arg(long, default_value = "haq-out", value_name = "FOLDER")]
+    pub out: PathBuf,
+    /// Print plan, layers, size of the search space and cheapest and dearest policy, and stop
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct ResumeArgs {
+    /// Number of the run; the newest interrupted one where absent
+    pub run: Option<i64>,
+    #[command(flatten)]
+    pub machine: MachineArgs,
+    /// Folder for plots and the policy
+    #[arg(long, default_value = "haq-out", value_name = "FOLDER")]
+    pub out: PathBuf,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum RunsCommand {
+    /// Runs, newest first
+    List(RunsListArgs),
+    /// One run: what was asked, what was found
+    Show(RunsShowArgs),
+    /// Runs side by side, and how their policies differ
+    Compare(RunsCompareArgs),
+    /// Remove runs and all their episodes
+    Delete(RunsDeleteArgs),
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct RunsListArgs {
+    /// Only runs on this profile
+    #[arg(long, value_name = "PROFILE")]
+    pub hw: Option<String>,
+    /// Only runs of this model (file name)
+    #[arg(long, value_name = "NAME")]
+    pub model: Option<String>,
+    /// Only runs with this strategy
+    #[arg(long, value_name = "NAME")]
+    pub strategy: Option<Strategy>,
+    /// Only runs in this state: running, completed, interrupted or failed
+    #[arg(long, value_name = "STATE")]
+    pub state: Option<String>,
+    /// Sort by id, created, accuracy, latency, energy, size or memory; newest or best first
+    #[arg(long, default_value_t = RunSort::Id, value_name = "KEY")]
+    pub sort: RunSort,
+    /// Turn the order around
+    #[arg(long)]
+    pub reverse: bool,
+    /// At most so many
+    #[arg(long, value_name = "N")]
+    pub limit: Option<u32>,
+    /// Print as CSV
+    #[arg(long, conflicts_with = "json")]
+    pub csv: bool,
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct RunsShowArgs {
+    /// Number of the run
+    pub run: i64,
+    /// Print every episode as CSV
+    #[arg(long, conflicts_with = "json")]
+    pub csv: bool,
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct RunsCompareArgs {
+    /// Numbers of the runs
+    #[arg(required = true, num_args = 2..)]
+    pub runs: Vec<i64>,
+    /// Print as CSV
+    #[arg(long, conflicts_with = "json")]
+    pub csv: bool,
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct RunsDeleteArgs {
+    /// Numbers of the runs
+    #[arg(required = true)]
+    pub runs: Vec<i64>,
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct ParetoArgs {
+    /// Numbers of the runs, drawn over each other
+    #[arg(required = true)]
+    pub runs: Vec<i64>,
+    /// Cost on the horizontal axis: latency, energy, size or memory; the first run's own where absent
+    #[arg(long, value_name = "COST")]
+    pub cost: Option<String>,
+    /// SVG or PNG file
+    #[arg(long, default_value = "pareto.svg", value_name = "FILE")]
+    pub out: PathBuf,
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct ReportArgs {
+    /// Number of the run
+    pub run: i64,
+    /// HTML file; run-N.html where absent
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, Args)]
+#[group(id = "bits_source", required = true, multiple = false)]
+pub struct BitsArgs {
+    /// Bits of every layer, weights then activations: 8,8
+    #[arg(long, value_name = "W,A", value_parser = parse_layer_bits, group = "bits_source")]
+    pub bits: Option<LayerBits>,
+    /// Bits of each layer from a policy file, as a search writes it
+    #[arg(long, value_name = "FILE", group = "bits_source")]
+    pub policy: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct SimulateArgs {
+    /// ONNX file
+    #[arg(long, value_name = "FILE", conflicts_with = "layers")]
+    pub model: Option<PathBuf>,
+    /// Shape of one input batch, where the file leaves it open: N,C,H,W
+    #[arg(long, value_name = "N,C,H,W", value_delimiter = ',')]
+    pub input_shape: Option<Vec<usize>>,
+    /// Layers as CSV: our own columns, or SCALE-Sim's topology
+    #[arg(long, value_name = "FILE")]
+    pub layers: Option<PathBuf>,
+    /// Hardware profile: a file, or the name of one in ./hw-profiles or built in
+    #[arg(long, value_name = "PROFILE")]
+    pub hw: String,
+    /// Bits of every layer, weights then activations: 8,8
+    #[arg(long, value_name = "W,A", value_parser = parse_layer_bits, conflicts_with = "policy")]
+    pub bits: Option<LayerBits>,
+    /// Bits of each layer from a policy file, as a search writes it
+    #[arg(long, value_name = "FILE")]
+    pub policy: Option<PathBuf>,
+    /// Exceptions: first=8,last=8 or NAME=W/A
+    #[arg(long, value_name = "PINS", requires = "bits")]
+    pub pin: Option<Pins>,
+    /// Images at once; the profile's own where absent
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=65536))]
+    pub batch: Option<u64>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum SplitName {
+    Test,
+    Search,
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct EvaluateArgs {
+    #[command(flatten)]
+    pub input: InputArgs,
+    #[command(flatten)]
+    pub machine: MachineArgs,
+    #[command(flatten)]
+    pub bits: BitsArgs,
+    /// Exceptions: first=8,last=8 or NAME=W/A
+    #[arg(long, value_name = "PINS", requires = "bits")]
+    pub pin: Option<Pins>,
+    /// Recipe that quantizes: gptq, gptq-stored, mse-corrected, mse, percentile or min-max
+    #[arg(long, default_value_t = Method::default(), value_name = "NAME")]
+    pub method: Method,
+    /// Images to judge on
+    #[arg(long, value_enum, default_value = "test")]
+    pub split: SplitName,
+    /// At most so many of them
+    #[arg(long, value_name = "N")]
+    pub images: Option<usize>,
+    /// Which images land in which split
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    pub seed: u64,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum ModelCommand {
+    /// Layers, shapes, weights and multiply-accumulates
+    Inspect(ModelInspectArgs),
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct ModelInspectArgs {
+    /// ONNX file; the embedded digits network where absent
+    pub model: Option<PathBuf>,
+    /// Shape of one input batch, where the file leaves it open: N,C,H,W
+    #[arg(long, value_name = "N,C,H,W", value_delimiter = ',')]
+    pub input_shape: Option<Vec<usize>>,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum HwCommand {
+    /// Profiles that can be named: those in ./hw-profiles and those built in
+    List,
+    /// A profile's text
+    Show(HwProfileArgs),
+    /// Read a profile and say what is wrong with it, or what it offers
+    Check(HwProfileArgs),
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct HwProfileArgs {
+    /// A file, or the name of one in ./hw-profiles or built in
+    pub profile: String,
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct CompletionsArgs {
+    #[arg(value_enum)]
+    pub shell: clap_complete::Shell,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        super::Cli::command().debug_assert();
+    }
+}

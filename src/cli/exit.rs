@@ -1,0 +1,54 @@
+//! Exit codes, and which error gets which.
+
+use crate::{cli::output, search::SearchError};
+
+pub const DONE: u8 = 0;
+pub const FAILED: u8 = 1;
+/// What was typed does not make sense.
+pub const USAGE: u8 = 2;
+pub const BUDGET_NOT_REACHABLE: u8 = 3;
+/// Stopped by the user; the run can be resumed.
+pub const INTERRUPTED: u8 = 130;
+
+/// How a subcommand ended when it did not fail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    Done,
+    Interrupted,
+}
+
+/// An error in what was typed, found after parsing: two flags that contradict each other, a
+/// name that does not exist.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct UsageError(pub String);
+
+/// Prints the error, where there is one, and gives the code the process ends with.
+pub fn code_of(result: anyhow::Result<Ending>) -> u8 {
+    let error = match result {
+        Ok(Ending::Done) => return DONE,
+        Ok(Ending::Interrupted) => return INTERRUPTED,
+        Err(error) => error,
+    };
+    if is_closed_pipe(&error) {
+        return DONE;
+    }
+    output::print_error(&error);
+    let causes = || error.chain();
+    if causes().any(|cause| cause.is::<UsageError>()) {
+        return USAGE;
+    }
+    let unreachable = |cause: &(dyn std::error::Error + 'static)| {
+        matches!(cause.downcast_ref(), Some(SearchError::BudgetNotReachable { .. }))
+    };
+    if causes().any(unreachable) { BUDGET_NOT_REACHABLE } else { FAILED }
+}
+
+/// Whoever read our output has stopped reading, as `head` does; that is no failure.
+fn is_closed_pipe(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| {
+        cause
+            .downcast_ref::<std::io::Error>()
+            .is_some_and(|io| io.kind() == std::io::ErrorKind::BrokenPipe)
+    })
+}

@@ -1,0 +1,68 @@
+//! The progress bar of a search: episode, best quality, cost against the budget, speed.
+
+use std::{io::IsTerminal as _, time::Duration};
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use crate::{
+    cli::{args::Global, output},
+    domain::{Budget, CostKind, EpisodeRecord, Measure, show_cost},
+};
+
+/// Shows how a search goes on, on a terminal; silent elsewhere and with `--quiet`.
+pub struct Progress {
+    bar: ProgressBar,
+    measure: Measure,
+    objective: CostKind,
+    budget: Option<Budget>,
+    best: Option<String>,
+}
+
+impl Progress {
+    /// - `done` of `episodes`, references included, lie behind already
+    pub fn start(
+        global: &Global,
+        episodes: u64,
+        done: u64,
+        measure: Measure,
+        objective: CostKind,
+        budget: Option<Budget>,
+    ) -> Self {
+        let visible = !global.quiet && std::io::stderr().is_terminal();
+        let target =
+            if visible { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
+        let bar = ProgressBar::with_draw_target(Some(episodes), target);
+        let colour = if output::colours_allowed(&std::io::stderr()) { ".cyan" } else { "" };
+        let template =
+            format!("{{bar:24{colour}}} {{pos}}/{{len}} · {{msg}} · {{per_sec}} · {{eta}} left");
+        let style = ProgressStyle::with_template(&template).expect("the template is well formed");
+        bar.set_style(style.progress_chars("━╸─"));
+        bar.set_position(done);
+        bar.reset_eta();
+        bar.enable_steady_tick(Duration::from_millis(500));
+        Self { bar, measure, objective, budget, best: None }
+    }
+
+    pub fn episode(&mut self, record: &EpisodeRecord, is_new_best: bool) {
+        if is_new_best {
+            let quality = self.measure.of(&record.quality).unwrap_or(f64::NAN);
+            let cost = record.cost.get(self.objective);
+            let against = match self.budget {
+                Some(budget) => format!(" of {}", show_cost(budget.kind, budget.limit)),
+                None => String::new(),
+            };
+            self.best = Some(format!(
+                "best {} at {}{against}",
+                self.measure.show(quality),
+                show_cost(self.objective, cost)
+            ));
+        }
+        self.bar
+            .set_message(self.best.clone().unwrap_or_else(|| "none meets the budget yet".into()));
+        self.bar.set_position(u64::from(record.index) + 1);
+    }
+
+    pub fn finish(self) {
+        self.bar.finish_and_clear();
+    }
+}

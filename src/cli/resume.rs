@@ -1,0 +1,48 @@
+//! `haq resume`.
+
+use std::time::Instant;
+
+use crate::{
+    cli::{
+        args::{Global, ResumeArgs},
+        exit::{Ending, UsageError},
+        output, plan_text, search,
+        session::{evaluation_settings, open_store},
+    },
+    domain::RunState,
+    runner::Runner,
+    store::{BlockingStore, RunQuery},
+};
+
+pub fn run(global: &Global, args: &ResumeArgs) -> anyhow::Result<Ending> {
+    let settings = evaluation_settings(&args.machine)?;
+    let store = open_store(global)?;
+    let id = match args.run {
+        Some(id) => id,
+        None => newest_interrupted(&store)?,
+    };
+    let start = Instant::now();
+    let runner = Runner::resume(&store, id, settings)?;
+    output::note(
+        global,
+        format!(
+            "run {id} goes on after {} episodes\n{}",
+            runner.n_done(),
+            plan_text::opening(&runner)
+        ),
+    );
+    search::drive(global, &store, runner, &args.out, start)
+}
+
+fn newest_interrupted(store: &BlockingStore) -> anyhow::Result<i64> {
+    let query = RunQuery {
+        state: Some(RunState::Interrupted),
+        descending: true,
+        limit: Some(1),
+        ..RunQuery::default()
+    };
+    match store.list(&query)?.first() {
+        Some(summary) => Ok(summary.run),
+        None => Err(UsageError("no run is interrupted; name one: haq resume RUN".into()).into()),
+    }
+}

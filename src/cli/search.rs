@@ -1,0 +1,208 @@
+//! `haq search`.
+
+use std::{path::Path, sync::atomic::Ordering, time::Instant};
+
+use serde_json::{Value, json};
+
+use crate::{
+    cli::{
+        args::{Global, SearchArgs},
+        exit::{Ending, UsageError},
+        output, plan_text,
+        progress::Progress,
+        run_files::{self, RunFiles},
+        session::{evaluation_settings, open_store, preprocessing_request, stop_flag},
+    },
+    domain::{EpisodeRecord, Measure, RunState},
+    report::{self, RunView},
+    runner::{self, Runner, find_profile},
+    search::{Model, Plan, SearchRequest, Verdict},
+    store::BlockingStore,
+};
+
+pub fn run(global: &Global, args: &SearchArgs) -> anyhow::Result<Ending> {
+    let plan = plan(args)?;
+    if args.input.model.is_none() {
+        let images = if args.input.data.is_none() { " and its images" } else { "" };
+        output::note(
+            global,
+            format!("no --model given: searching the embedded digits network{images}"),
+        );
+    }
+    if args.dry_run {
+        return plan_text::print(global, &plan);
+    }
+    let settings = evaluation_settings(&args.machine)?;
+    let store = open_store(global)?;
+    let start = Instant::now();
+    let runner = Runner::begin(&store, plan, settings)?;
+    output::note(global, plan_text::opening(&runner));
+    drive(global, &store, runner, &args.out, start)
+}
+
+/// What was typed, understood for this network and device.
+fn plan(args: &SearchArgs) -> anyhow::Result<Plan> {
+    if args.input.model.is_some() && args.input.data.is_none() {
+        return Err(
+            UsageError("--model needs --data: images to calibrate and judge with".into()).into()
+        );
+    }
+    let profile = find_profile(&args.hw)?;
+    let request = SearchRequest {
+        model: args.input.model.as_deref().map(absolute).transpose()?,
+        data: args.input.data.as_deref().map(absolute).transpose()?,
+        profile_toml: profile.text,
+        profile_origin: profile.origin,
+        strategy: args.strategy,
+        measure: args.measure,
+        budgets: args.budget.clone(),
+        episodes: args.episodes,
+        seed: args.seed,
+        weight_bits: args.weight_bits.clone(),
+        activation_bits: args.activation_bits.clone(),
+        pins: args.pin.clone(),
+        method: args.method,
+        batch: args.batch,
+        calibration_images: args.input.calibration,
+        search_images: args.search_images,
+        test_images: args.images,
+        preprocessing: preprocessing_request(&args.input),
+    };
+    let model = Model::load(request.model.as_deref())?;
+    Ok(runner::plan(request, model)?)
+}
+
+/// A path that still holds when the run is resumed from another folder.
+fn absolute(path: &Path) -> anyhow::Result<std::path::PathBuf> {
+    std::path::absolute(path).map_err(|error| anyhow::anyhow!("{}: {error}", path.display()))
+}
+
+/// Runs what is left of a run, shows how it goes on, writes its files and prints what was found.
+pub fn drive(
+    global: &Global,
+    store: &BlockingStore,
+    runner: Runner<'_>,
+    out: &Path,
+    start: Instant,
+) -> anyhow::Result<Ending> {
+    let id = runner.id();
+    let stop = stop_flag(global)?;
+    let plan = runner.plan();
+    let planned = plan.references().len() as u64 + u64::from(plan.request.episodes);
+    let mut progress = Progress::start(
+        global,
+        planned,
+        runner.n_done() as u64,
+        plan.request.measure,
+        plan.objective,
+        plan.budgets.first().copied(),
+    );
+    let finished = runner.execute(&mut |record, is_new_best| {
+        progress.episode(record, is_new_best);
+        if stop.load(Ordering::SeqCst) { Verdict::Stop } else { Verdict::GoOn }
+    });
+    progress.finish();
+    let result = finished?.result;
+    let view = runner::view(store, id)?;
+    let files = run_files::write(store, &view, out)?;
+    if global.json {
+        output::print_json(&result_json(&view, &files, start.elapsed().as_secs_f64()))?;
+    } else {
+        print_result(global, &view, &files)?;
+    }
+    if result.state == RunState::Completed {
+        return Ok(Ending::Done);
+    }
+    output::note(global, format!("run {id} was interrupted; go on with: haq resume {id}"));
+    Ok(Ending::Interrupted)
+}
+
+fn print_result(global: &Global, view: &RunView, files: &RunFiles) -> anyhow::Result<()> {
+    let look = output::look();
+    output::print(&report::layer_table(view, look))?;
+    if !view.description.budgets.is_empty() {
+        output::print(&report::summary_sentence(view))?;
+    } else {
+        output::print(&report::front_table(view, view.description.objective, look))?;
+        output::print(&report::summary_sentence(view))?;
+    }
+    if let (Some(policy), Some(pareto), Some(page)) =
+        (&files.policy, &files.pareto_svg, &files.report_html)
+    {
+        output::note(
+            global,
+            format!(
+                "run {} · policy {} · front {} · everything {}",
+                view.id,
+                policy.display(),
+                pareto.display(),
+                page.display()
+            ),
+        );
+    }
+    Ok(())
+}
+
+/// The object that `haq search --json` prints.
+fn result_json(view: &RunView, files: &RunFiles, wall_s: f64) -> Value {
+    let (description, result) = (&view.description, &view.result);
+    let measure = description.measure;
+    json!({
+        "schema": output::SCHEMA,
+        "run": view.id,
+        "model": description.model,
+        "data": description.data,
+        "profile": description.profile,
+        "strategy": description.strategy,
+        "seed": description.seed,
+        "state": result.state,
+        "measure": measure,
+        "objective": description.objective,
+        "episodes": result.episodes,
+        "evaluations": result.evaluations,
+        "wall_s": wall_s,
+        "float": {
+            "quality": measure.of(&description.float_quality),
+            "quality_test": result.float_test.as_ref().and_then(|quality| measure.of(quality)),
+        },
+        "best": view.best().map(|best| best_json(view, best)),
+        "front": view.front(description.objective).iter()
+            .map(|record| point_json(view, record)).collect::<Vec<_>>(),
+        "files": files,
+    })
+}
+
+fn best_json(view: &RunView, best: &EpisodeRecord) -> Value {
+    let mut object = point_json(view, best);
+    let measure = view.description.measure;
+    let test = view.result.best_test.as_ref().and_then(|quality| measure.of(quality));
+    object["quality_test"] = json!(test);
+    object["budget"] = json!(view.description.budgets);
+    object
+}
+
+fn point_json(view: &RunView, record: &EpisodeRecord) -> Value {
+    let measure: Measure = view.description.measure;
+    let layers: Vec<Value> = view
+        .description
+        .layers
+        .iter()
+        .zip(record.policy.layers())
+        .map(|(layer, bits)| {
+            json!({
+                "name": layer.name,
+                "weight_bits": bits.weight,
+                "activation_bits": bits.activation,
+            })
+        })
+        .collect();
+    json!({
+        "episode": record.index,
+        "quality_search": measure.of(&record.quality),
+        "latency_s": record.cost.latency_s,
+        "energy_j": record.cost.energy_j,
+        "size_bytes": record.cost.size_bytes,
+        "peak_memory_bytes": record.cost.peak_memory_bytes,
+        "layers": layers,
+    })
+}

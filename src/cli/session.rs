@@ -1,0 +1,114 @@
+//! What several subcommands do alike: find the device, read preprocessing flags, open the
+//! database, stop on Ctrl-C.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
+use tch::Device;
+
+use crate::{
+    cli::{
+        args::{Global, InputArgs, MachineArgs},
+        exit::{self, UsageError},
+        output,
+    },
+    quantization::EvaluationSettings,
+    search::PreprocessingRequest,
+    store::BlockingStore,
+};
+
+/// Threads and device of evaluations.
+///
+/// # Errors
+/// When the device is not known or not there.
+pub fn evaluation_settings(machine: &MachineArgs) -> anyhow::Result<EvaluationSettings> {
+    let mut settings =
+        EvaluationSettings { device: device(&machine.device)?, ..Default::default() };
+    if let Some(threads) = machine.threads {
+        settings.threads = threads.into();
+    }
+    Ok(settings)
+}
+
+fn device(name: &str) -> anyhow::Result<Device> {
+    let index = match name {
+        "cpu" => return Ok(Device::Cpu),
+        "cuda" => Some(0),
+        other => other.strip_prefix("cuda:").and_then(|index| index.parse().ok()),
+    };
+    let Some(index) = index else {
+        return Err(UsageError(format!("--device {name} is not cpu, cuda or cuda:N")).into());
+    };
+    let found = tch::Cuda::device_count();
+    if (index as i64) < found {
+        Ok(Device::Cuda(index))
+    } else {
+        Err(UsageError(format!(
+            "--device {name}: libtorch sees {found} CUDA devices; its CUDA libraries and a driver need to be there"
+        ))
+        .into())
+    }
+}
+
+/// How images become input, as far as flags say.
+pub fn preprocessing_request(input: &InputArgs) -> PreprocessingRequest {
+    PreprocessingRequest {
+        mean: input.mean.clone(),
+        std: input.std.clone(),
+        resize: input.resize,
+        crop: input.crop,
+    }
+}
+
+/// Opens the database for writing; it is made where it is not there.
+pub fn open_store(global: &Global) -> anyhow::Result<BlockingStore> {
+    Ok(BlockingStore::open(&global.db)?)
+}
+
+/// Opens the database for reading only.
+pub fn read_store(global: &Global) -> anyhow::Result<BlockingStore> {
+    Ok(BlockingStore::open_read_only(&global.db)?)
+}
+
+/// Turns true at the first Ctrl-C or termination signal; a second one ends the process.
+pub fn stop_flag(global: &Global) -> anyhow::Result<Arc<AtomicBool>> {
+    let flag = Arc::new(AtomicBool::new(false));
+    let raised = flag.clone();
+    let quiet = global.quiet;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    std::thread::spawn(move || {
+        runtime.block_on(async move {
+            loop {
+                if wait_for_signal().await.is_err() {
+                    return;
+                }
+                if raised.swap(true, Ordering::SeqCst) {
+                    std::process::exit(exit::INTERRUPTED.into());
+                }
+                if !quiet {
+                    output::print_line_to_stderr(
+                        "stopping after this episode; everything so far is kept (again: stop now)",
+                    );
+                }
+            }
+        });
+    });
+    Ok(flag)
+}
+
+#[cfg(unix)]
+async fn wait_for_signal() -> std::io::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = signal(SignalKind::terminate())?;
+    tokio::select! {
+        result = tokio::signal::ctrl_c() => result,
+        _ = terminate.recv() => Ok(()),
+    }
+}
+
+#[cfg(not(unix))]
+async fn wait_for_signal() -> std::io::Result<()> {
+    tokio::signal::ctrl_c().await
+}

@@ -1,0 +1,39 @@
+//! What can go wrong between a float network and its quantized quality.
+
+use crate::{domain::Bits, network::NetworkError};
+
+#[derive(Debug, thiserror::Error)]
+pub enum QuantizationError {
+    #[error(transparent)]
+    Network(#[from] NetworkError),
+    #[error(
+        "the network has no layer to quantize; Conv, Gemm and MatMul with constant f32 weights count"
+    )]
+    NothingToQuantize,
+    #[error("layer {layer}: weight {index} is {value}; quantization needs finite weights")]
+    WeightNotFinite { layer: String, index: usize, value: f32 },
+    #[error(
+        "tensor {tensor}: calibration met {value}; look for images or weights that are not finite"
+    )]
+    ActivationNotFinite { tensor: String, value: f32 },
+    #[error("calibration needs at least one image")]
+    NoCalibrationImages,
+    #[error("layer {layer}: the second moments of its input cannot be inverted")]
+    Singular { layer: String },
+    #[error("layer {layer}: {bits} bits; quantization knows 1 to 8")]
+    Bits { layer: String, bits: Bits },
+    #[error("the policy has {policy} layers, the network {network}")]
+    PolicyLength { policy: usize, network: usize },
+    #[error(
+        "layers {first} and {second} read one tensor and need equal activation bits, not {first_bits} and {second_bits}"
+    )]
+    SharedTensor { first: String, second: String, first_bits: Bits, second_bits: Bits },
+    #[error(
+        "measure {measure} needs labels, and the images have none; agreement, kl and mse do not"
+    )]
+    NoLabels { measure: crate::domain::Measure },
+    #[error("image {image}: label {label} is outside the network's {classes} outputs")]
+    LabelOutOfRange { image: usize, label: i64, classes: usize },
+    #[error("libtorch: {0}")]
+    Torch(#[from] tch::TchError),
+}

@@ -1,0 +1,267 @@
+//! Quality of a network on a set of images, against labels and against the float network.
+//!
+//! Batches go to worker threads with one libtorch thread each; sums are taken in the order of
+//! the batches, so that the number of threads changes nothing.
+
+use std::{
+    sync::{
+        Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Instant,
+};
+
+use tch::{Device, Kind, Tensor};
+
+use crate::{
+    domain::Quality,
+    network::{Executable, Graph},
+    quantization::error::QuantizationError,
+};
+
+/// How a set of images is run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EvaluationSettings {
+    /// Images in one forward pass.
+    pub batch: usize,
+    /// Worker threads; each runs whole batches.
+    pub threads: usize,
+    pub device: Device,
+}
+
+impl Default for EvaluationSettings {
+    fn default() -> Self {
+        let threads = std::thread::available_parallelism().map_or(1, |n| n.get());
+        Self { batch: 64, threads, device: Device::Cpu }
+    }
+}
+
+/// A set of images with what the float network says of them.
+pub struct Evaluator {
+    batches: Vec<Batch>,
+    settings: EvaluationSettings,
+    n_images: usize,
+    float: Measured,
+}
+
+/// What one pass over all images gave.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Measured {
+    pub quality: Quality,
+    pub wall_s: f64,
+}
+
+struct Batch {
+    images: Tensor,
+    /// `[n]`, i64
+    labels: Option<Tensor>,
+    /// The float network's outputs, `[n, classes]`.
+    float_outputs: Tensor,
+}
+
+impl Batch {
+    fn shallow_clone(&self) -> Self {
+        Self {
+            images: self.images.shallow_clone(),
+            labels: self.labels.as_ref().map(Tensor::shallow_clone),
+            float_outputs: self.float_outputs.shallow_clone(),
+        }
+    }
+}
+
+impl Evaluator {
+    /// Runs the float network once over the images and keeps its outputs.
+    ///
+    /// - `float`: the float network, folded
+    /// - `images`: `[n, ...]` as the network reads them, f32, at least one
+    /// - `labels`: one class an image
+    ///
+    /// # Errors
+    /// When the network does not run on the images, or a label is no class of it.
+    pub fn new(
+        float: &Graph,
+        images: &Tensor,
+        labels: Option<&[i64]>,
+        settings: EvaluationSettings,
+    ) -> Result<Self, QuantizationError> {
+        let n = images.size()[0];
+        if n == 0 {
+            return Err(QuantizationError::NoCalibrationImages);
+        }
+        let device = settings.device;
+        let batches: Vec<Batch> = (0..n)
+            .step_by(settings.batch)
+            .map(|start| {
+                let length = (settings.batch as i64).min(n - start);
+                let labels = labels.map(|labels| {
+                    let end = (start + length) as usize;
+                    Tensor::from_slice(&labels[start as usize..end]).to_device(device)
+                });
+                Batch {
+                    images: channels_last(&images.narrow(0, start, length).to_device(device)),
+                    labels,
+                    float_outputs: Tensor::new(),
+                }
+            })
+            .collect();
+        let measured = Measured { quality: Quality::default(), wall_s: 0.0 };
+        let mut evaluator = Self { batches, settings, n_images: n as usize, float: measured };
+        evaluator.measure_float(float, labels)?;
+        Ok(evaluator)
+    }
+
+    fn measure_float(
+        &mut self,
+        float: &Graph,
+        labels: Option<&[i64]>,
+    ) -> Result<(), QuantizationError> {
+        let start = Instant::now();
+        let outputs = self.run_batches(float, |_, outputs| outputs)?;
+        let wall_s = start.elapsed().as_secs_f64();
+        for (batch, outputs) in self.batches.iter_mut().zip(outputs) {
+            batch.float_outputs = outputs;
+        }
+        if let Some(labels) = labels {
+            let classes = self.batches[0].float_outputs.size()[1] as usize;
+            let outside = labels.iter().position(|&l| l < 0 || l as usize >= classes);
+            if let Some(image) = outside {
+                let label = labels[image];
+                return Err(QuantizationError::LabelOutOfRange { image, label, classes });
+            }
+        }
+        let mut sums = Sums::default();
+        for batch in &self.batches {
+            sums.add(&Sums::of(batch, &batch.float_outputs));
+        }
+        self.float = Measured { quality: sums.finish(self.n_images), wall_s };
+        Ok(())
+    }
+
+    pub fn n_images(&self) -> usize {
+        self.n_images
+    }
+
+    /// The float network on the same images.
+    pub fn float(&self) -> Measured {
+        self.float
+    }
+
+    /// One forward pass over all images.
+    ///
+    /// # Errors
+    /// When the network does not run.
+    pub fn evaluate(&self, graph: &Graph) -> Result<Measured, QuantizationError> {
+        let start = Instant::now();
+        let parts = self.run_batches(graph, |batch, outputs| Sums::of(batch, &outputs))?;
+        let mut sums = Sums::default();
+        parts.iter().for_each(|part| sums.add(part));
+        Ok(Measured { quality: sums.finish(self.n_images), wall_s: start.elapsed().as_secs_f64() })
+    }
+
+    /// Runs `graph` on every batch and gives what `reduce` makes of the outputs, in order.
+    fn run_batches<R: Send>(
+        &self,
+        graph: &Graph,
+        reduce: impl Fn(&Batch, Tensor) -> R + Sync,
+    ) -> Result<Vec<R>, QuantizationError> {
+        let executable = Executable::new(graph, self.settings.device)?;
+        let next = AtomicUsize::new(0);
+        let results: Mutex<Vec<(usize, Result<R, QuantizationError>)>> = Mutex::default();
+        let n_workers = match self.settings.device {
+            Device::Cpu => self.settings.threads.clamp(1, self.batches.len()),
+            _ => 1,
+        };
+        std::thread::scope(|scope| {
+            for _ in 0..n_workers {
+                // A tensor may move to a thread but not be shared: each worker has its own handles.
+                let executable = executable.share();
+                let batches: Vec<Batch> = self.batches.iter().map(Batch::shallow_clone).collect();
+                let (next, results, reduce) = (&next, &results, &reduce);
+                scope.spawn(move || {
+                    if n_workers > 1 {
+                        tch::set_num_threads(1);
+                    }
+                    loop {
+                        let index = next.fetch_add(1, Ordering::Relaxed);
+                        let Some(batch) = batches.get(index) else { break };
+                        let outputs = executable.run(&batch.images).map_err(Into::into);
+                        let result = outputs.map(|outputs| reduce(batch, outputs.flatten(1, -1)));
+                        results.lock().expect("no worker panics").push((index, result));
+                    }
+                });
+            }
+        });
+        let mut results = results.into_inner().expect("no worker panics");
+        results.sort_by_key(|(index, _)| *index);
+        results.into_iter().map(|(_, result)| result).collect()
+    }
+}
+
+/// The same tensor with its channels last in memory, as convolutions run fastest; tensors of
+/// another rank stay as they are.
+fn channels_last(images: &Tensor) -> Tensor {
+    if images.dim() != 4 {
+        return images.contiguous();
+    }
+    images.permute([0, 2, 3, 1]).contiguous().permute([0, 3, 1, 2])
+}
+
+/// Sums over images, from which means are made.
+#[derive(Debug, Clone, Copy, Default)]
+struct Sums {
+    has_labels: bool,
+    top1: f64,
+    top5: f64,
+    loss: f64,
+    agreement: f64,
+    kl: f64,
+    mse: f64,
+}
+
+impl Sums {
+    fn of(batch: &Batch, outputs: &Tensor) -> Self {
+        let float = &batch.float_outputs;
+        let log_p = float.log_softmax(1, Kind::Float);
+        let log_q = outputs.log_softmax(1, Kind::Float);
+        let predicted = outputs.argmax(1, false);
+        let total = |tensor: Tensor| tensor.sum(Kind::Double).double_value(&[]);
+        let mut sums = Self {
+            agreement: total(predicted.eq_tensor(&float.argmax(1, false))),
+            kl: total(log_p.exp() * (&log_p - &log_q)),
+            mse: total((outputs - float).square().mean_dim([1].as_slice(), false, Kind::Float)),
+            ..Self::default()
+        };
+        if let Some(labels) = &batch.labels {
+            let column = labels.unsqueeze(1);
+            let five = outputs.size()[1].min(5);
+            sums.has_labels = true;
+            sums.top1 = total(predicted.eq_tensor(labels));
+            sums.top5 = total(outputs.topk(five, 1, true, false).1.eq_tensor(&column));
+            sums.loss = -total(log_q.gather(1, &column, false));
+        }
+        sums
+    }
+
+    fn add(&mut self, other: &Self) {
+        self.has_labels |= other.has_labels;
+        self.top1 += other.top1;
+        self.top5 += other.top5;
+        self.loss += other.loss;
+        self.agreement += other.agreement;
+        self.kl += other.kl;
+        self.mse += other.mse;
+    }
+
+    fn finish(&self, n_images: usize) -> Quality {
+        let mean = |sum: f64| sum / n_images as f64;
+        let labelled = |sum: f64| self.has_labels.then(|| mean(sum));
+        Quality {
+            top1: labelled(self.top1),
+            top5: labelled(self.top5),
+            loss: labelled(self.loss),
+            agreement: Some(mean(self.agreement)),
+            kl: Some(mean(self.kl)),
+            mse: Some(mean(self.mse)),
+        }
+    }
+}

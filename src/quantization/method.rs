@@ -1,0 +1,123 @@
+//! Named recipes: how weights are clipped and rounded, how activation ranges are chosen.
+
+use std::{fmt, str::FromStr};
+
+use serde::{Deserialize, Serialize};
+
+use crate::quantization::clip::RangeRule;
+
+/// How the scale of a weight row is chosen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum WeightClip {
+    /// The largest magnitude stays inside.
+    MinMax,
+    /// The least squared error, weighted by the mean square of each weight's input.
+    Mse,
+}
+
+/// How weights go to their grid.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Rounding {
+    Nearest,
+    /// GPTQ: later weights make up for the error of earlier ones.
+    SecondOrder,
+}
+
+/// Who reads the rounded form of a tensor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RoundedReads {
+    /// The layers with weights, as in HAQ: an addition of a skip connection works on what the
+    /// accumulators held.
+    #[default]
+    Layers,
+    /// Every reader, skip connections too: the tensor exists in its rounded form only.
+    All,
+}
+
+/// A complete post-training recipe.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Method {
+    pub weight_clip: WeightClip,
+    pub rounding: Rounding,
+    pub activation_range: RangeRule,
+    pub bias_correction: bool,
+    pub rounded_reads: RoundedReads,
+}
+
+impl Default for Method {
+    /// `gptq`.
+    fn default() -> Self {
+        GPTQ
+    }
+}
+
+const GPTQ: Method = Method {
+    weight_clip: WeightClip::Mse,
+    rounding: Rounding::SecondOrder,
+    activation_range: RangeRule::Mse,
+    bias_correction: true,
+    rounded_reads: RoundedReads::Layers,
+};
+
+const MSE: Method = Method { rounding: Rounding::Nearest, bias_correction: false, ..GPTQ };
+
+/// Name, recipe and one line on it, best first.
+const NAMED: [(&str, Method, &str); 6] = [
+    ("gptq", GPTQ, "clips by squared error, second-order rounding, bias correction"),
+    (
+        "gptq-stored",
+        Method { rounded_reads: RoundedReads::All, ..GPTQ },
+        "the same, and skip connections read rounded tensors too",
+    ),
+    (
+        "mse-corrected",
+        Method { bias_correction: true, ..MSE },
+        "clips by squared error, nearest rounding, bias correction",
+    ),
+    ("mse", MSE, "clips by squared error, nearest rounding"),
+    (
+        "percentile",
+        Method {
+            weight_clip: WeightClip::MinMax,
+            activation_range: RangeRule::Percentile(99.99),
+            ..MSE
+        },
+        "activations cut at 99.99 %, weights unclipped, nearest rounding",
+    ),
+    (
+        "min-max",
+        Method { weight_clip: WeightClip::MinMax, activation_range: RangeRule::MinMax, ..MSE },
+        "nothing is clipped, nearest rounding",
+    ),
+];
+
+impl Method {
+    /// Names and one line on each, best first.
+    pub fn named() -> impl Iterator<Item = (&'static str, Method, &'static str)> {
+        NAMED.into_iter()
+    }
+}
+
+impl fmt::Display for Method {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match NAMED.iter().find(|(_, method, _)| method == self) {
+            Some((name, ..)) => f.pad(name),
+            None => write!(f, "{self:?}"),
+        }
+    }
+}
+
+impl FromStr for Method {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let found = NAMED.iter().find(|(name, ..)| *name == text);
+        found.map(|(_, method, _)| *method).ok_or_else(|| {
+            let names: Vec<&str> = NAMED.iter().map(|(name, ..)| *name).collect();
+            format!("{text:?} is not a method; {} are", names.join(", "))
+        })
+    }
+}

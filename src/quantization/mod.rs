@@ -1,0 +1,22 @@
+//! Turning bits into a changed network and a measured quality.
+//!
+//! A recipe ([`Method`]) and some calibration images make a [`Quantizer`]; a bitwidth policy
+//! turns it into a network; an [`Evaluator`] says how well that network still answers.
+
+mod calibration;
+mod clip;
+mod error;
+mod evaluate;
+mod layer_matrix;
+mod method;
+mod moments;
+mod quantized_network;
+mod rounding;
+mod uniform;
+
+pub use clip::RangeRule;
+pub use error::QuantizationError;
+pub use evaluate::{EvaluationSettings, Evaluator, Measured};
+pub use method::{Method, RoundedReads, Rounding, WeightClip};
+pub use quantized_network::{Quantizer, RoundedWeights};
+pub use uniform::{WeightGrid, activation_grid};

@@ -1,0 +1,224 @@
+//! A network with a bitwidth policy applied: rounded weights, corrected biases, and a grid on
+//! every tensor a layer reads. What depends on one layer and its bits is computed once.
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::{Arc, Mutex, OnceLock},
+};
+
+use tch::Tensor;
+
+use crate::{
+    domain::{Bits, BitwidthPolicy, LayerBits},
+    network::{Array, Graph, Op, QuantizableLayer, TensorId},
+    quantization::{
+        calibration::Calibration,
+        clip::weight_scale,
+        error::QuantizationError,
+        layer_matrix::WeightRows,
+        method::{Method, RoundedReads, Rounding, WeightClip},
+        rounding::{self, SecondOrder},
+        uniform::WeightGrid,
+    },
+};
+
+/// Turns bitwidth policies into networks.
+pub struct Quantizer {
+    graph: Graph,
+    layers: Vec<QuantizableLayer>,
+    weights: Vec<WeightRows>,
+    calibration: Calibration,
+    method: Method,
+    second_order: Vec<OnceLock<SecondOrder>>,
+    rounded: Mutex<HashMap<(usize, Bits), Arc<RoundedWeights>>>,
+}
+
+/// One layer's weights at one bitwidth.
+pub struct RoundedWeights {
+    /// Row-major like [`WeightRows::values`], every number a level of its row's grid.
+    pub values: Vec<f32>,
+    /// One grid a row.
+    pub grids: Vec<WeightGrid>,
+}
+
+impl Quantizer {
+    /// Calibrates on `images`.
+    ///
+    /// - `graph`: folded, so that no batch norm follows a layer
+    /// - `images`: `[n, ...]` as the network reads them, f32
+    ///
+    /// # Errors
+    /// When there is nothing to quantize, or a weight or an activation is not finite.
+    pub fn calibrate(
+        graph: Graph,
+        images: &Tensor,
+        method: Method,
+    ) -> Result<Self, QuantizationError> {
+        let layers = graph.quantizable_layers();
+        if layers.is_empty() {
+            return Err(QuantizationError::NothingToQuantize);
+        }
+        let weights: Vec<WeightRows> =
+            layers.iter().map(|layer| WeightRows::of(&graph, layer)).collect();
+        for (layer, rows) in layers.iter().zip(&weights) {
+            if let Some(index) = rows.values.iter().position(|w| !w.is_finite()) {
+                let (layer, value) = (layer.name.clone(), rows.values[index]);
+                return Err(QuantizationError::WeightNotFinite { layer, index, value });
+            }
+        }
+        let calibration =
+            Calibration::measure(&graph, &layers, &weights, images, method.activation_range)?;
+        let second_order = layers.iter().map(|_| OnceLock::new()).collect();
+        let rounded = Mutex::default();
+        Ok(Self { graph, layers, weights, calibration, method, second_order, rounded })
+    }
+
+    pub fn graph(&self) -> &Graph {
+        &self.graph
+    }
+
+    pub fn layers(&self) -> &[QuantizableLayer] {
+        &self.layers
+    }
+
+    /// The network at `policy`, ready to run.
+    ///
+    /// # Errors
+    /// When the policy does not fit the network, or asks for more than 8 bits.
+    pub fn apply(&self, policy: &BitwidthPolicy) -> Result<Graph, QuantizationError> {
+        self.check(policy)?;
+        let mut graph = self.graph.clone();
+        for (index, (layer, &bits)) in self.layers.iter().zip(policy.layers()).enumerate() {
+            let rounded = self.rounded(index, bits.weight)?;
+            graph.set_constant(layer.weight, self.weights[index].to_array(&rounded.values));
+            if self.method.bias_correction {
+                self.correct_bias(&mut graph, index, bits, &rounded);
+            }
+        }
+        let mut done = BTreeSet::new();
+        let outputs: BTreeSet<TensorId> = self.layers.iter().map(|layer| layer.output).collect();
+        for (layer, bits) in self.layers.iter().zip(policy.layers()) {
+            if done.insert(layer.input) {
+                let round = Op::FakeQuantize(self.calibration.grid(layer.input, bits.activation));
+                graph.insert_between(layer.input, round, |reader| {
+                    match self.method.rounded_reads {
+                        RoundedReads::Layers => outputs.contains(&reader.output),
+                        RoundedReads::All => true,
+                    }
+                });
+            }
+        }
+        Ok(graph)
+    }
+
+    fn check(&self, policy: &BitwidthPolicy) -> Result<(), QuantizationError> {
+        if policy.len() != self.layers.len() {
+            let (policy, network) = (policy.len(), self.layers.len());
+            return Err(QuantizationError::PolicyLength { policy, network });
+        }
+        let mut readers: HashMap<_, (usize, Bits)> = HashMap::new();
+        for (index, (layer, bits)) in self.layers.iter().zip(policy.layers()).enumerate() {
+            if let Some(&bits) = [bits.weight, bits.activation].iter().find(|b| b.get() > 8) {
+                return Err(QuantizationError::Bits { layer: layer.name.clone(), bits });
+            }
+            let &mut (first, first_bits) =
+                readers.entry(layer.input).or_insert((index, bits.activation));
+            if first_bits != bits.activation {
+                return Err(QuantizationError::SharedTensor {
+                    first: self.layers[first].name.clone(),
+                    second: layer.name.clone(),
+                    first_bits,
+                    second_bits: bits.activation,
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// The rounded weights of one layer, from the cache after the first time.
+    pub fn rounded(
+        &self,
+        layer_index: usize,
+        bits: Bits,
+    ) -> Result<Arc<RoundedWeights>, QuantizationError> {
+        let key = (layer_index, bits);
+        if let Some(rounded) = self.rounded.lock().expect("no holder panics").get(&key) {
+            return Ok(rounded.clone());
+        }
+        let rounded = Arc::new(self.round(layer_index, bits)?);
+        self.rounded.lock().expect("no holder panics").insert(key, rounded.clone());
+        Ok(rounded)
+    }
+
+    fn round(&self, layer_index: usize, bits: Bits) -> Result<RoundedWeights, QuantizationError> {
+        let rows = &self.weights[layer_index];
+        let grids = self.weight_grids(layer_index, bits);
+        let values = match self.method.rounding {
+            Rounding::Nearest => rounding::nearest(rows, &grids),
+            Rounding::SecondOrder => self.second_order(layer_index)?.round(rows, &grids),
+        };
+        Ok(RoundedWeights { values, grids })
+    }
+
+    fn weight_grids(&self, layer_index: usize, bits: Bits) -> Vec<WeightGrid> {
+        let rows = &self.weights[layer_index];
+        let moments = &self.calibration.layer(layer_index).moments;
+        let importance: Vec<Vec<f32>> = (0..rows.n_groups)
+            .map(|group| match self.method.weight_clip {
+                WeightClip::Mse => moments.mean_squares(group),
+                WeightClip::MinMax => Vec::new(),
+            })
+            .collect();
+        let scale = |row: usize| match self.method.weight_clip {
+            WeightClip::Mse => weight_scale(rows.row(row), &importance[rows.group_of(row)], bits),
+            WeightClip::MinMax => crate::quantization::clip::widest_scale(rows.row(row), bits),
+        };
+        (0..rows.n_rows).map(|row| WeightGrid::new(bits, scale(row))).collect()
+    }
+
+    fn second_order(&self, layer_index: usize) -> Result<&SecondOrder, QuantizationError> {
+        let cell = &self.second_order[layer_index];
+        if let Some(second_order) = cell.get() {
+            return Ok(second_order);
+        }
+        let moments = &self.calibration.layer(layer_index).moments;
+        let made = SecondOrder::new(moments, &self.layers[layer_index].name)?;
+        Ok(cell.get_or_init(|| made))
+    }
+
+    /// Adds to the bias what rounding took from the mean output: `W E[x] - Ŵ E[x̂]`.
+    fn correct_bias(
+        &self,
+        graph: &mut Graph,
+        layer_index: usize,
+        bits: LayerBits,
+        rounded: &RoundedWeights,
+    ) {
+        let rows = &self.weights[layer_index];
+        let statistics = self.calibration.layer(layer_index);
+        let layer = &self.layers[layer_index];
+        let (alpha, beta) = match &graph.nodes()[layer.node].op {
+            Op::Gemm { alpha, beta, .. } => (f64::from(*alpha), f64::from(*beta)),
+            _ => (1.0, 1.0),
+        };
+        let bias = layer.bias.and_then(|bias| graph.constant(bias)).and_then(Array::as_f32);
+        if beta == 0.0 || (layer.bias.is_some() && bias.is_none_or(|b| b.len() != rows.n_rows)) {
+            return;
+        }
+        let corrected: Vec<f32> = (0..rows.n_rows)
+            .map(|row| {
+                let group = rows.group_of(row);
+                let float = dot(rows.row(row), statistics.moments.mean(group));
+                let columns = row * rows.n_columns..(row + 1) * rows.n_columns;
+                let mean = statistics.rounded_mean(group, bits.activation);
+                let lost = float - dot(&rounded.values[columns], mean);
+                bias.map_or(0.0, |bias| bias[row]) + (lost * alpha / beta) as f32
+            })
+            .collect();
+        graph.set_bias(layer.output, Array::f32(vec![rows.n_rows], corrected));
+    }
+}
+
+fn dot(weights: &[f32], mean: &[f64]) -> f64 {
+    weights.iter().zip(mean).map(|(&w, &m)| f64::from(w) * m).sum()
+}

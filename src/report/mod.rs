@@ -1,0 +1,38 @@
+//! What a person looks at: plots as SVG and PNG, tables for a terminal, a page of HTML.
+//!
+//! Everything is drawn from a [`RunView`]. This is the only place that draws; it knows
+//! nothing of where runs are kept or how they came about.
+//!
+//! ```text
+//! RunView ─→ ParetoFigure, BitsFigure, LearningFigure, CostFigure ─→ .svg() .png() .write(path)
+//!         ├→ layer_table, front_table, comparison_table, run_table, summary_sentence
+//!         └→ page, write_page
+//! ```
+
+mod axis;
+mod bits;
+mod canvas;
+mod costs;
+mod error;
+mod frame;
+mod html;
+mod labels;
+mod layer_axis;
+mod learning;
+mod pareto;
+mod pareto_data;
+mod summary;
+mod tables;
+mod theme;
+mod view;
+
+pub use bits::BitsFigure;
+pub use canvas::Figure;
+pub use costs::CostFigure;
+pub use error::ReportError;
+pub use html::{page, write_page};
+pub use learning::LearningFigure;
+pub use pareto::ParetoFigure;
+pub use summary::{Compared, comparison, difference, summary_sentence};
+pub use tables::{Look, RunRow, comparison_table, front_table, layer_table, run_table};
+pub use view::{Reference, RunView, SplitUse};

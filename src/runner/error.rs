@@ -1,0 +1,32 @@
+//! Why a run cannot start, go on or be kept.
+
+use crate::{
+    data::DataError,
+    quantization::QuantizationError,
+    search::{ModelError, SearchError},
+    store::StoreError,
+};
+
+#[derive(Debug, thiserror::Error)]
+pub enum RunnerError {
+    #[error("there is no hardware profile {name:?}; give a file or one of {known}")]
+    NoProfile { name: String, known: String },
+    #[error("{path}: {source}")]
+    Read { path: String, source: std::io::Error },
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    #[error(transparent)]
+    Data(#[from] DataError),
+    #[error(transparent)]
+    Quantization(#[from] QuantizationError),
+    #[error(transparent)]
+    Search(#[from] SearchError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("run {run} cannot go on: {what} changed since it started (was {was}, is {is})")]
+    Changed { run: i64, what: &'static str, was: String, is: String },
+    #[error("run {run} cannot go on: its stored settings cannot be read: {reason}")]
+    Settings { run: i64, reason: String },
+    #[error("the network leaves its input's size open and nothing says what it is; give {remedy}")]
+    OpenInput { remedy: &'static str },
+}

@@ -1,0 +1,290 @@
+//! One run from its first episode, or from where it was left, to its last.
+
+use crate::{
+    domain::{
+        BitwidthPolicy, Budget, EpisodeKind, EpisodeRecord, LayerBits, RunDescription, RunId,
+        RunResult, RunState, Strategy,
+    },
+    quantization::EvaluationSettings,
+    runner::{
+        RunnerError,
+        config::{ImageCounts, RunConfig},
+        inputs,
+    },
+    search::{
+        DdpgProposer, ListProposer, Model, Observer, Outcome, Plan, Problem, Proposer,
+        RandomProposer, SearchEvent, Session, Verdict, agent_config,
+    },
+    store::{BlockingStore, Checkpoint, SavedCheckpoint},
+};
+
+/// A run with everything in place to go on.
+pub struct Runner<'a> {
+    store: &'a BlockingStore,
+    id: RunId,
+    plan: Plan,
+    session: Session,
+    outcome: Outcome,
+    proposer: Box<dyn Proposer>,
+    earlier_wall_s: f64,
+}
+
+/// How a run stands after [`Runner::execute`].
+#[derive(Debug, Clone)]
+pub struct Finished {
+    pub result: RunResult,
+    pub records: Vec<EpisodeRecord>,
+}
+
+impl<'a> Runner<'a> {
+    /// Calibrates, measures the float network and enters a new run in the database.
+    ///
+    /// # Errors
+    /// When data and network do not fit, or the database cannot be written.
+    pub fn begin(
+        store: &'a BlockingStore,
+        plan: Plan,
+        settings: EvaluationSettings,
+    ) -> Result<Self, RunnerError> {
+        let splits = inputs::load_splits(&plan)?;
+        let data_digest = splits.digest();
+        let images = ImageCounts {
+            calibration: splits.calibration.len(),
+            search: splits.search.len(),
+            test: splits.test.len(),
+        };
+        let session = Session::new(&plan, splits, settings)?;
+        let description = describe(&plan, &session, images, &data_digest);
+        let id = store.create_run(&description, &evaluation_key(&plan, &data_digest))?;
+        let proposer = new_proposer(&plan)?;
+        let outcome = Outcome::default();
+        Ok(Self { store, id, plan, session, outcome, proposer, earlier_wall_s: 0.0 })
+    }
+
+    /// Takes up a run that was interrupted, failed or was killed.
+    ///
+    /// # Errors
+    /// When another process works on it, it is completed, or its model or data have changed.
+    pub fn resume(
+        store: &'a BlockingStore,
+        id: RunId,
+        settings: EvaluationSettings,
+    ) -> Result<Self, RunnerError> {
+        let run = store.run(id)?;
+        let RunConfig { request, .. } = RunConfig::of(id, &run.description)?;
+        let model = Model::load(request.model.as_deref())?;
+        unchanged(id, "the model", &run.description.model_digest, &model.digest)?;
+        let plan = inputs::plan(request, model)?;
+        let splits = inputs::load_splits(&plan)?;
+        let data_digest = splits.digest();
+        let session = Session::new(&plan, splits, settings)?;
+        let key = evaluation_key(&plan, &data_digest);
+        unchanged(id, "the data or how it is used", &run.evaluation_key, &key)?;
+        store.claim(id)?;
+        let records = store.episodes(id)?;
+        let saved = store.load_checkpoint(id)?;
+        let proposer = restored_proposer(&plan, saved.as_ref())?;
+        let evaluations = records.iter().filter(|record| !record.from_cache).count() as u32;
+        let outcome = Outcome { records, evaluations, ..Outcome::default() };
+        let earlier_wall_s = run.result.wall_s;
+        Ok(Self { store, id, plan, session, outcome, proposer, earlier_wall_s })
+    }
+
+    pub fn id(&self) -> RunId {
+        self.id
+    }
+
+    pub fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    pub fn session(&self) -> &Session {
+        &self.session
+    }
+
+    /// Episodes that lie behind already.
+    pub fn n_done(&self) -> usize {
+        self.outcome.records.len()
+    }
+
+    /// Runs the rest. `observer` hears of every episode after it was committed.
+    ///
+    /// # Errors
+    /// What was committed stays; the run is marked as failed, with the reason.
+    pub fn execute(
+        self,
+        observer: &mut dyn FnMut(&EpisodeRecord, bool) -> Verdict,
+    ) -> Result<Finished, RunnerError> {
+        let (store, id) = (self.store, self.id);
+        let result = self.execute_inner(observer);
+        if let Err(error) = &result {
+            // The first error is the one that tells; that it could not be noted is the lesser.
+            if let Err(second) = store.fail(id, &error.to_string()) {
+                tracing::error!(run = id, error = %second, "the run could not be marked as failed");
+            }
+        }
+        result
+    }
+
+    fn execute_inner(
+        mut self,
+        observer: &mut dyn FnMut(&EpisodeRecord, bool) -> Verdict,
+    ) -> Result<Finished, RunnerError> {
+        let start = std::time::Instant::now();
+        let references = self.plan.references();
+        let problem = Problem {
+            space: &self.plan.space,
+            evaluator: &self.session,
+            cost: &self.plan.cost,
+            budgets: &self.plan.budgets,
+            objective: self.plan.objective,
+            measure: self.plan.request.measure,
+            float_quality: self.session.float_quality(),
+        };
+        let (store, id) = (self.store, self.id);
+        let mut listener = |event: SearchEvent<'_>| -> Result<Verdict, String> {
+            let SearchEvent::Episode { record, state, is_new_best } = event;
+            let checkpoint =
+                Checkpoint { state: Some(state.state.clone()), delta: state.memory.clone() };
+            store.commit_episode(id, record, &checkpoint).map_err(|error| error.to_string())?;
+            Ok(observer(record, is_new_best))
+        };
+        let episodes = self.plan.request.episodes;
+        let outcome = crate::search::run(
+            &problem,
+            &references,
+            self.proposer.as_mut(),
+            episodes,
+            self.outcome,
+            &mut listener,
+        )?;
+        let mut result = RunResult {
+            state: if outcome.is_complete { RunState::Completed } else { RunState::Interrupted },
+            error: None,
+            episodes: outcome.records.len() as u32,
+            evaluations: outcome.evaluations,
+            wall_s: self.earlier_wall_s + start.elapsed().as_secs_f64(),
+            best_episode: outcome.best_episode,
+            best_test: None,
+            float_test: None,
+            tested: Vec::new(),
+        };
+        if outcome.is_complete {
+            if let Some(best) = outcome.best_episode {
+                let (float, best) = self.session.test(&outcome.records[best as usize].policy)?;
+                (result.float_test, result.best_test) = (Some(float), Some(best));
+            }
+            for policy in comparisons(&outcome, &self.plan) {
+                let (_, quality) = self.session.test(&policy)?;
+                result.tested.push((policy, quality));
+            }
+            result.wall_s = self.earlier_wall_s + start.elapsed().as_secs_f64();
+        }
+        store.finish(id, &result)?;
+        Ok(Finished { result, records: outcome.records })
+    }
+}
+
+/// What the answer is compared with on the test split: 8/8, and the uniform policies that are no
+/// dearer than the budgets allow, or than the answer where there is none.
+fn comparisons(outcome: &Outcome, plan: &Plan) -> Vec<BitwidthPolicy> {
+    let Some(best) = outcome.best_episode else { return Vec::new() };
+    let best = &outcome.records[best as usize];
+    let own = [Budget { kind: plan.objective, limit: best.cost.get(plan.objective) }];
+    let budgets = if plan.budgets.is_empty() { &own[..] } else { &plan.budgets };
+    let eight_bit = plan.space.nearest_uniform(LayerBits::EIGHT);
+    let measure = plan.request.measure;
+    let quality = |record: &EpisodeRecord| measure.of(&record.quality).unwrap_or(f64::NAN);
+    let mut references: Vec<&EpisodeRecord> = outcome
+        .records
+        .iter()
+        .filter(|record| record.kind == EpisodeKind::Reference && record.policy != best.policy)
+        .filter(|record| Budget::all_met(budgets, &record.cost) && record.policy != eight_bit)
+        .collect();
+    references.sort_by(|a, b| quality(b).total_cmp(&quality(a)));
+    let uniform = references.first().map(|record| record.policy.clone());
+    [Some(eight_bit), uniform].into_iter().flatten().filter(|p| *p != best.policy).collect()
+}
+
+fn unchanged(run: RunId, what: &'static str, was: &str, is: &str) -> Result<(), RunnerError> {
+    if was == is {
+        return Ok(());
+    }
+    Err(RunnerError::Changed { run, what, was: was.to_owned(), is: is.to_owned() })
+}
+
+fn describe(
+    plan: &Plan,
+    session: &Session,
+    images: ImageCounts,
+    data_digest: &str,
+) -> RunDescription {
+    let request = &plan.request;
+    let config = RunConfig {
+        request: request.clone(),
+        workload: plan.workload.clone(),
+        images,
+        data_digest: data_digest.to_owned(),
+    };
+    RunDescription {
+        model: plan.model.name.clone(),
+        model_digest: plan.model.digest.clone(),
+        data: request.data.as_ref().map_or("embedded".into(), |path| path.display().to_string()),
+        profile: plan.profile.name().to_owned(),
+        strategy: request.strategy,
+        measure: request.measure,
+        seed: request.seed,
+        episodes_planned: request.episodes,
+        batch: plan.batch,
+        budget_requests: request.budgets.clone(),
+        budgets: plan.budgets.clone(),
+        objective: plan.objective,
+        layers: plan.layer_descriptions(),
+        float_quality: session.float_quality(),
+        eight_bit_cost: plan.eight_bit_cost,
+        config: serde_json::to_value(config).expect("a configuration is plain data"),
+    }
+}
+
+/// All that quality depends on but the policy. The digest covers which images serve for what
+/// and how they were normalised.
+fn evaluation_key(plan: &Plan, data_digest: &str) -> String {
+    let method = serde_json::to_string(&plan.request.method).expect("a method is plain data");
+    format!("model {} data {data_digest} method {method}", plan.model.digest)
+}
+
+fn new_proposer(plan: &Plan) -> Result<Box<dyn Proposer>, RunnerError> {
+    let (space, seed) = (plan.space.clone(), plan.request.seed);
+    Ok(match plan.request.strategy {
+        Strategy::Ddpg => {
+            Box::new(DdpgProposer::new(space, observer(plan), agent_config(&plan.space), seed)?)
+        }
+        Strategy::Random => Box::new(RandomProposer::new(space, seed)),
+        Strategy::Uniform => Box::new(ListProposer::new(plan.uniform_policies())),
+    })
+}
+
+fn restored_proposer(
+    plan: &Plan,
+    saved: Option<&SavedCheckpoint>,
+) -> Result<Box<dyn Proposer>, RunnerError> {
+    match (plan.request.strategy, saved.and_then(|saved| saved.state.as_ref())) {
+        (Strategy::Ddpg, Some((_, state))) if !state.is_empty() => {
+            let deltas = saved.map_or(&[][..], |saved| &saved.deltas);
+            let space = plan.space.clone();
+            let restored = DdpgProposer::restore(
+                space,
+                observer(plan),
+                agent_config(&plan.space),
+                state,
+                deltas,
+            )?;
+            Ok(Box::new(restored))
+        }
+        _ => new_proposer(plan),
+    }
+}
+
+fn observer(plan: &Plan) -> Observer {
+    Observer::new(&plan.workload.layers, plan.budgets.is_empty())
+}

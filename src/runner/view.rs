@@ -1,0 +1,73 @@
+//! A stored run as reports want it.
+
+use crate::{
+    domain::{EpisodeRecord, RunId},
+    report::{RunView, SplitUse},
+    runner::{RunnerError, config::RunConfig},
+    store::BlockingStore,
+};
+
+/// Gathers everything about a run from the database.
+///
+/// # Errors
+/// When there is no such run, or it was stored in a form that this program does not read.
+pub fn view(store: &BlockingStore, id: RunId) -> Result<RunView, RunnerError> {
+    let run = store.run(id)?;
+    let episodes = store.episodes(id)?;
+    let config = RunConfig::of(id, &run.description)?;
+    let best = |record: &&EpisodeRecord| Some(record.index) == run.result.best_episode;
+    let best_layers = match episodes.iter().find(best) {
+        Some(best) => {
+            let model = config.cost_model(id, run.description.batch)?;
+            let layers = best.policy.layers().iter().enumerate();
+            layers.map(|(index, &bits)| model.layer(index, bits)).collect()
+        }
+        None => Vec::new(),
+    };
+    Ok(RunView {
+        id,
+        best_layers,
+        tested: run.result.tested.clone(),
+        exploration: Vec::new(),
+        splits: splits(&config),
+        commands: commands(id, &config),
+        provenance: provenance(&run, &config),
+        description: run.description,
+        result: run.result,
+        episodes,
+    })
+}
+
+fn splits(config: &RunConfig) -> Vec<SplitUse> {
+    let uses = [
+        ("calibration", config.images.calibration, "clip ranges, rounding and bias correction"),
+        ("search", config.images.search, "the reward, and which policy is best"),
+        ("test", config.images.test, "looked at once, for the final figures"),
+    ];
+    uses.map(|(name, images, purpose)| SplitUse {
+        name: name.to_owned(),
+        images: images as u64,
+        purpose: purpose.to_owned(),
+    })
+    .into()
+}
+
+fn provenance(run: &crate::store::Run, config: &RunConfig) -> Vec<(String, String)> {
+    let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+    vec![
+        pair("started", &run.created_at),
+        pair("model digest (SHA-256)", &run.description.model_digest),
+        pair("data digest (SHA-256)", &config.data_digest),
+        pair("quantization method", &config.request.method.to_string()),
+        pair("profile from", &config.request.profile_origin),
+        pair("haq version", env!("CARGO_PKG_VERSION")),
+    ]
+}
+
+/// The commands that make this run and this page again.
+fn commands(id: RunId, config: &RunConfig) -> Vec<String> {
+    vec![
+        format!("haq search {}", config.request.to_arguments().join(" ")),
+        format!("haq report {id}"),
+    ]
+}

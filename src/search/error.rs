@@ -1,0 +1,26 @@
+//! Why a search cannot start or go on.
+
+use crate::{domain::Budget, quantization::QuantizationError};
+
+#[derive(Debug, thiserror::Error)]
+pub enum SearchError {
+    #[error(
+        "{budget} cannot be reached on {profile}: the cheapest policy allowed needs {smallest}{hint}"
+    )]
+    BudgetNotReachable { budget: Budget, profile: String, smallest: String, hint: String },
+    #[error("{0}")]
+    Space(String),
+    #[error("nothing to choose: {0}")]
+    NothingToChoose(String),
+    #[error(transparent)]
+    Quantization(#[from] QuantizationError),
+    #[error("the cost model: {0}")]
+    Cost(String),
+    #[error("the agent: {0}")]
+    Agent(String),
+    #[error("the run cannot go on from what is stored: {0}")]
+    Resume(String),
+    /// Whoever listens could not keep an episode; the search stops rather than lose it.
+    #[error("episode {episode} could not be kept: {reason}")]
+    NotKept { episode: u32, reason: String },
+}

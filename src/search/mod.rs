@@ -1,0 +1,36 @@
+//! The one place where agent, simulator and quantization meet.
+//!
+//! A [`SearchRequest`] is what the user asks; a [`Plan`] is what it means for this network and
+//! device; a [`Session`] has calibrated and can judge policies; [`run`] loops over episodes and
+//! reports [`SearchEvent`]s.
+
+mod action;
+mod best;
+mod ddpg;
+mod error;
+mod events;
+mod model;
+mod observation;
+mod plan;
+mod projection;
+mod proposer;
+mod request;
+mod reward;
+mod run;
+mod session;
+mod space;
+mod workload;
+
+pub use best::{TOLERATED_LOSS, best_episode};
+pub use ddpg::{DdpgProposer, agent_config};
+pub use error::SearchError;
+pub use events::{Listener, SearchEvent, Verdict};
+pub use model::{Model, ModelError};
+pub use observation::{FEATURES, Observer};
+pub use plan::Plan;
+pub use proposer::{ListProposer, Proposal, Proposer, ProposerState, RandomProposer};
+pub use request::{BitList, Pins, PreprocessingRequest, SearchRequest, parse_layer_bits};
+pub use run::{Outcome, PolicyCost, PolicyEvaluator, Problem, run};
+pub use session::Session;
+pub use space::{Decision, LayerChoices, Operand, SearchSpace, with_shared_tensors};
+pub use workload::workload_of;

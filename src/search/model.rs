@@ -1,0 +1,81 @@
+//! The network a search is about: read, folded, and known by the digest of its bytes.
+
+use std::path::Path;
+
+use sha2::{Digest as _, Sha256};
+
+use crate::{
+    data::{Card, DataError},
+    network::{Graph, NetworkError, QuantizableLayer},
+};
+
+/// The embedded digits network and its card; `scripts/train_digits_net.py` makes both.
+const EMBEDDED_ONNX: &[u8] = include_bytes!("../../assets/digits_net.onnx");
+const EMBEDDED_CARD: &[u8] = include_bytes!("../../assets/digits_net.json");
+
+/// A network ready to be quantized.
+#[derive(Debug, Clone)]
+pub struct Model {
+    /// File name, or `embedded`.
+    pub name: String,
+    /// SHA-256 of the file, hexadecimal.
+    pub digest: String,
+    /// Batch norm folded.
+    pub graph: Graph,
+    pub layers: Vec<QuantizableLayer>,
+    /// What the card beside the file says of its input.
+    pub card: Option<Card>,
+}
+
+/// Why a model could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum ModelError {
+    #[error("{path}: {source}")]
+    Read { path: String, source: std::io::Error },
+    #[error("{path}: {source}")]
+    Network { path: String, source: NetworkError },
+    #[error(transparent)]
+    Card(#[from] DataError),
+}
+
+impl Model {
+    /// Reads a file, or the embedded network where none is given.
+    ///
+    /// # Errors
+    /// Names the file and, inside it, the node or tensor that is wrong.
+    pub fn load(path: Option<&Path>) -> Result<Self, ModelError> {
+        let Some(path) = path else { return Self::embedded() };
+        let shown = path.display().to_string();
+        let bytes = std::fs::read(path)
+            .map_err(|source| ModelError::Read { path: shown.clone(), source })?;
+        let name = path.file_name().map_or(shown.clone(), |n| n.to_string_lossy().into_owned());
+        let card = Card::beside(path)?;
+        Self::from_bytes(name, bytes, path.parent(), card)
+    }
+
+    fn embedded() -> Result<Self, ModelError> {
+        let card = Card::parse("the embedded card", EMBEDDED_CARD)?;
+        Self::from_bytes("embedded".into(), EMBEDDED_ONNX.to_vec(), None, Some(card))
+    }
+
+    fn from_bytes(
+        name: String,
+        bytes: Vec<u8>,
+        folder: Option<&Path>,
+        card: Option<Card>,
+    ) -> Result<Self, ModelError> {
+        let digest = hexadecimal(&Sha256::digest(&bytes));
+        let graph = Graph::from_bytes(&bytes, folder)
+            .map_err(|source| ModelError::Network { path: name.clone(), source })?;
+        let layers = graph.quantizable_layers();
+        Ok(Self { name, digest, graph, layers, card })
+    }
+
+    pub fn layer_names(&self) -> Vec<&str> {
+        self.layers.iter().map(|layer| layer.name.as_str()).collect()
+    }
+}
+
+fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}

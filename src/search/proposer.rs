@@ -1,0 +1,149 @@
+//! Who proposes the next policy: the seam between the search loop and its strategies.
+
+use rand::{Rng as _, RngExt as _, SeedableRng as _};
+use rand_chacha::ChaCha8Rng;
+
+use crate::{
+    domain::{BitwidthPolicy, EpisodeKind},
+    search::{
+        action::bits_of_action,
+        error::SearchError,
+        space::{Decision, SearchSpace},
+    },
+};
+
+/// What a proposer is told of the episode it proposes for.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct EpisodeContext {
+    /// Counts proposals from 0; reference policies are not among them.
+    pub proposal_index: u32,
+    /// Where the episode's budget lies between the cheapest policy (0) and the 8/8 policy (1).
+    pub budget_share: f32,
+}
+
+/// A policy to be projected and judged.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Proposal {
+    pub policy: BitwidthPolicy,
+    pub kind: EpisodeKind,
+}
+
+/// What became of a proposal.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Judgement<'a> {
+    /// The policy that was evaluated.
+    pub executed: &'a BitwidthPolicy,
+    pub reward: f64,
+}
+
+/// What a resumed search needs of a proposer, apart from its configuration.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ProposerState {
+    /// Replaces the one before; empty for a proposer that remembers nothing.
+    pub state: Vec<u8>,
+    /// What the last episode added to its memory; all such parts in order make the memory.
+    pub memory: Vec<u8>,
+}
+
+/// Proposes policies one episode after the other and may learn from what became of them.
+///
+/// Equal seeds and equal judgements give equal proposals.
+pub trait Proposer {
+    /// The next policy; `None` when there is nothing left to propose.
+    fn propose(&mut self, context: &EpisodeContext) -> Result<Option<Proposal>, SearchError>;
+
+    /// Hears what became of the last proposal, exactly once for each.
+    fn learn(&mut self, judgement: &Judgement<'_>) -> Result<(), SearchError>;
+
+    /// What is needed to go on after the last episode.
+    fn state(&mut self) -> ProposerState;
+}
+
+/// A generator for one purpose and index of a run, so that no draw depends on how many were
+/// made before elsewhere.
+pub fn stream(seed: u64, name: &str, index: u64) -> ChaCha8Rng {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    // FNV-1a: any fixed map from names to streams does.
+    let name = name.bytes().fold(0xcbf2_9ce4_8422_2325u64, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    });
+    rng.set_stream(name);
+    let mut indexed = ChaCha8Rng::seed_from_u64(rng.next_u64());
+    indexed.set_stream(index);
+    indexed
+}
+
+/// Draws every width evenly.
+pub struct RandomProposer {
+    space: SearchSpace,
+    seed: u64,
+}
+
+impl RandomProposer {
+    pub fn new(space: SearchSpace, seed: u64) -> Self {
+        Self { space, seed }
+    }
+}
+
+impl Proposer for RandomProposer {
+    fn propose(&mut self, context: &EpisodeContext) -> Result<Option<Proposal>, SearchError> {
+        let mut rng = stream(self.seed, "random", context.proposal_index.into());
+        let mut policy = self.space.widest();
+        for &decision in self.space.decisions() {
+            let bits = bits_of_action(rng.random::<f32>(), self.space.widths(decision));
+            self.space.set(&mut policy, decision, bits);
+        }
+        Ok(Some(Proposal { policy, kind: EpisodeKind::Proposal }))
+    }
+
+    fn learn(&mut self, _: &Judgement<'_>) -> Result<(), SearchError> {
+        Ok(())
+    }
+
+    fn state(&mut self) -> ProposerState {
+        ProposerState::default()
+    }
+}
+
+/// Gives the policies of a list, one after the other.
+pub struct ListProposer {
+    policies: Vec<BitwidthPolicy>,
+}
+
+impl ListProposer {
+    pub fn new(policies: Vec<BitwidthPolicy>) -> Self {
+        Self { policies }
+    }
+}
+
+impl Proposer for ListProposer {
+    fn propose(&mut self, context: &EpisodeContext) -> Result<Option<Proposal>, SearchError> {
+        let policy = self.policies.get(context.proposal_index as usize).cloned();
+        Ok(policy.map(|policy| Proposal { policy, kind: EpisodeKind::Proposal }))
+    }
+
+    fn learn(&mut self, _: &Judgement<'_>) -> Result<(), SearchError> {
+        Ok(())
+    }
+
+    fn state(&mut self) -> ProposerState {
+        ProposerState::default()
+    }
+}
+
+/// The action in [0, 1] that stands for what was executed: the one taken, when it names the
+/// executed width, else the middle of that width's slice.
+pub fn executed_action(
+    space: &SearchSpace,
+    decision: Decision,
+    taken: f32,
+    executed: &BitwidthPolicy,
+) -> f32 {
+    let widths = space.widths(decision);
+    let bits = space.get(executed, decision);
+    if bits_of_action(taken, widths) == bits {
+        taken
+    } else {
+        crate::search::action::action_of_bits(bits, widths)
+    }
+}

@@ -1,0 +1,219 @@
+//! The loop: propose, project, evaluate, reward, learn; one episode after the other.
+
+use std::{collections::HashMap, time::Instant};
+
+use crate::{
+    domain::{
+        BitwidthPolicy, Budget, Cost, CostKind, EpisodeKind, EpisodeRecord, LayerBits, Measure,
+        Quality,
+    },
+    search::{
+        best::best_episode,
+        error::SearchError,
+        events::{Listener, SearchEvent, Verdict},
+        projection::{cheapest, project},
+        proposer::{EpisodeContext, Judgement, Proposal, Proposer, ProposerState},
+        reward::reward,
+        space::SearchSpace,
+    },
+};
+
+/// Bitwidths → quality. One forward pass of the search images, or a closure in a test.
+pub trait PolicyEvaluator {
+    fn evaluate(&self, policy: &BitwidthPolicy) -> Result<Quality, SearchError>;
+}
+
+/// Bitwidths → cost. The simulator, or a closure in a test.
+pub trait PolicyCost {
+    fn cost(&self, policy: &BitwidthPolicy) -> Cost;
+}
+
+impl<F: Fn(&BitwidthPolicy) -> Cost> PolicyCost for F {
+    fn cost(&self, policy: &BitwidthPolicy) -> Cost {
+        self(policy)
+    }
+}
+
+/// What is searched.
+pub struct Problem<'a> {
+    pub space: &'a SearchSpace,
+    pub evaluator: &'a dyn PolicyEvaluator,
+    pub cost: &'a dyn PolicyCost,
+    /// Limits that hold in every episode. Empty: each episode gets a limit on `objective` of its
+    /// own, from the whole range.
+    pub budgets: &'a [Budget],
+    pub objective: CostKind,
+    pub measure: Measure,
+    /// Of the float network on the search images.
+    pub float_quality: Quality,
+}
+
+/// How a search stands after some episodes.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Outcome {
+    pub records: Vec<EpisodeRecord>,
+    /// Forward passes; the other episodes repeated a policy.
+    pub evaluations: u32,
+    pub best_episode: Option<u32>,
+    /// Whether all planned episodes were run.
+    pub is_complete: bool,
+}
+
+/// The smallest and the largest limit an episode gets when no budget is given.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct BudgetRange {
+    pub kind: CostKind,
+    pub low: f64,
+    pub high: f64,
+}
+
+impl BudgetRange {
+    /// From the cheapest policy to the 8/8 policy, or the widest where that is narrower.
+    pub fn of(problem: &Problem<'_>) -> Self {
+        let kind = problem.objective;
+        let unlimited = [Budget { kind, limit: 1.0 }];
+        let cost = |policy: &BitwidthPolicy| problem.cost.cost(policy);
+        let low = cost(&cheapest(problem.space, &unlimited, &cost)).get(kind);
+        let high = cost(&problem.space.nearest_uniform(LayerBits::EIGHT)).get(kind);
+        Self { kind, low, high: high.max(low) }
+    }
+
+    /// The limit of one episode. Any run of consecutive indices covers the range evenly.
+    fn share(proposal_index: u32) -> f64 {
+        const GOLDEN_RATIO: f64 = 0.618_033_988_749_894_9;
+        (0.5 + f64::from(proposal_index) * GOLDEN_RATIO).fract()
+    }
+
+    fn limit(&self, share: f64) -> Budget {
+        Budget { kind: self.kind, limit: self.low + share * (self.high - self.low) }
+    }
+}
+
+/// Runs references and proposals that `outcome` does not hold yet.
+///
+/// - `references`: policies tried first for comparison; they need not meet the budgets
+/// - `episodes`: proposals in all
+/// - `outcome`: empty, or what an earlier part of the same run found; `proposer` then is in the
+///   state that was reported with its last episode
+///
+/// # Errors
+/// When an evaluation fails or the listener cannot keep an episode. What was found before stays
+/// with the listener.
+pub fn run(
+    problem: &Problem<'_>,
+    references: &[BitwidthPolicy],
+    proposer: &mut dyn Proposer,
+    episodes: u32,
+    outcome: Outcome,
+    listener: Listener<'_>,
+) -> Result<Outcome, SearchError> {
+    let mut search = Search::new(problem, outcome);
+    for policy in references.iter().skip(search.outcome.records.len()) {
+        let proposal = Proposal { policy: policy.clone(), kind: EpisodeKind::Reference };
+        let start = Instant::now();
+        let record = search.judge(proposal, policy.clone(), start)?;
+        if search.keep(record, &proposer.state(), listener)? == Verdict::Stop {
+            return Ok(search.outcome);
+        }
+    }
+    let done = search.outcome.records.len().saturating_sub(references.len()) as u32;
+    for proposal_index in done..episodes {
+        let start = Instant::now();
+        let share = BudgetRange::share(proposal_index);
+        let context = EpisodeContext { proposal_index, budget_share: share as f32 };
+        let Some(proposal) = proposer.propose(&context)? else { break };
+        let executed = search.enforce(proposal.policy.clone(), share);
+        let record = search.judge(proposal, executed, start)?;
+        proposer.learn(&Judgement { executed: &record.policy, reward: record.reward })?;
+        if search.keep(record, &proposer.state(), listener)? == Verdict::Stop {
+            return Ok(search.outcome);
+        }
+    }
+    search.outcome.is_complete = true;
+    Ok(search.outcome)
+}
+
+struct Search<'a> {
+    problem: &'a Problem<'a>,
+    range: BudgetRange,
+    way_out: BitwidthPolicy,
+    known: HashMap<String, Quality>,
+    outcome: Outcome,
+}
+
+impl<'a> Search<'a> {
+    fn new(problem: &'a Problem<'a>, outcome: Outcome) -> Self {
+        let range = BudgetRange::of(problem);
+        let cost = |policy: &BitwidthPolicy| problem.cost.cost(policy);
+        let limits = if problem.budgets.is_empty() {
+            vec![range.limit(0.0)]
+        } else {
+            problem.budgets.to_vec()
+        };
+        let way_out = cheapest(problem.space, &limits, &cost);
+        let known = outcome.records.iter().map(|r| (r.policy.key(), r.quality)).collect();
+        Self { problem, range, way_out, known, outcome }
+    }
+
+    /// The policy lowered until it meets the budgets, or the episode's own limit.
+    fn enforce(&self, policy: BitwidthPolicy, share: f64) -> BitwidthPolicy {
+        let own = [self.range.limit(share)];
+        let budgets = if self.problem.budgets.is_empty() { &own[..] } else { self.problem.budgets };
+        let cost = |policy: &BitwidthPolicy| self.problem.cost.cost(policy);
+        project(self.problem.space, policy, budgets, &self.way_out, &cost)
+    }
+
+    fn judge(
+        &mut self,
+        proposal: Proposal,
+        executed: BitwidthPolicy,
+        start: Instant,
+    ) -> Result<EpisodeRecord, SearchError> {
+        let key = executed.key();
+        let known = self.known.get(&key).copied();
+        let quality = match known {
+            Some(quality) => quality,
+            None => {
+                let quality = self.problem.evaluator.evaluate(&executed)?;
+                self.outcome.evaluations += 1;
+                self.known.insert(key, quality);
+                quality
+            }
+        };
+        let measure = self.problem.measure;
+        let value = |quality: &Quality| measure.of(quality).unwrap_or(f64::NAN);
+        Ok(EpisodeRecord {
+            index: self.outcome.records.len() as u32,
+            kind: proposal.kind,
+            proposed: proposal.policy,
+            cost: self.problem.cost.cost(&executed),
+            policy: executed,
+            reward: reward(value(&quality), value(&self.problem.float_quality)),
+            quality,
+            from_cache: known.is_some(),
+            wall_s: start.elapsed().as_secs_f64(),
+        })
+    }
+
+    fn keep(
+        &mut self,
+        record: EpisodeRecord,
+        state: &ProposerState,
+        listener: &mut dyn FnMut(SearchEvent<'_>) -> Result<Verdict, String>,
+    ) -> Result<Verdict, SearchError> {
+        let index = record.index;
+        self.outcome.records.push(record);
+        let problem = self.problem;
+        self.outcome.best_episode = best_episode(
+            &self.outcome.records,
+            problem.budgets,
+            problem.objective,
+            problem.measure,
+            problem.measure.of(&problem.float_quality).unwrap_or(f64::NAN),
+        );
+        let is_new_best = self.outcome.best_episode == Some(index);
+        let record = &self.outcome.records[index as usize];
+        listener(SearchEvent::Episode { record, state, is_new_best })
+            .map_err(|reason| SearchError::NotKept { episode: index, reason })
+    }
+}

@@ -1,0 +1,84 @@
+//! The store for code that is not asynchronous: the same calls, each waited for.
+
+use std::path::Path;
+
+use tokio::runtime::{Builder, Runtime};
+
+use super::{
+    Artifact, Checkpoint, ComparedRun, Run, RunQuery, RunSummary, SavedCheckpoint, Store,
+    StoreError,
+};
+use crate::domain::{BitwidthPolicy, EpisodeRecord, Quality, RunDescription, RunId, RunResult};
+
+/// A [`Store`] with a runtime of its own; not for use inside asynchronous code.
+#[derive(Debug)]
+pub struct BlockingStore {
+    store: Store,
+    runtime: Runtime,
+}
+
+impl BlockingStore {
+    /// As [`Store::open`].
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, StoreError> {
+        let runtime = runtime(path.as_ref())?;
+        Ok(Self { store: runtime.block_on(Store::open(path))?, runtime })
+    }
+
+    /// As [`Store::open_read_only`].
+    pub fn open_read_only(path: impl AsRef<Path>) -> Result<Self, StoreError> {
+        let runtime = runtime(path.as_ref())?;
+        Ok(Self { store: runtime.block_on(Store::open_read_only(path))?, runtime })
+    }
+
+    pub fn path(&self) -> &Path {
+        self.store.path()
+    }
+}
+
+/// One thread beside the caller's, where heartbeats go on while the caller computes.
+fn runtime(path: &Path) -> Result<Runtime, StoreError> {
+    Builder::new_multi_thread().worker_threads(1).enable_all().build().map_err(|error| {
+        StoreError::CannotOpen { path: path.to_owned(), reason: error.to_string() }
+    })
+}
+
+impl Drop for BlockingStore {
+    fn drop(&mut self) {
+        self.runtime.block_on(self.store.close());
+    }
+}
+
+/// The calls of [`Store`], which documents them.
+macro_rules! wait_for {
+    ($(fn $call:ident($($argument:ident: $kind:ty),*) -> $answer:ty;)*) => {
+        impl BlockingStore {
+            $(
+                #[doc = concat!("As [`Store::", stringify!($call), "`].")]
+                pub fn $call(&self, $($argument: $kind),*) -> Result<$answer, StoreError> {
+                    self.runtime.block_on(self.store.$call($($argument),*))
+                }
+            )*
+        }
+    };
+}
+
+wait_for! {
+    fn create_run(description: &RunDescription, evaluation_key: &str) -> RunId;
+    fn claim(run: RunId) -> ();
+    fn commit_episode(run: RunId, record: &EpisodeRecord, checkpoint: &Checkpoint) -> ();
+    fn finish(run: RunId, result: &RunResult) -> ();
+    fn interrupt(run: RunId) -> ();
+    fn fail(run: RunId, error: &str) -> ();
+    fn delete_run(run: RunId) -> ();
+    fn run(run: RunId) -> Run;
+    fn episodes(run: RunId) -> Vec<EpisodeRecord>;
+    fn episode(run: RunId, index: u32) -> EpisodeRecord;
+    fn front(run: RunId) -> Vec<EpisodeRecord>;
+    fn load_checkpoint(run: RunId) -> Option<SavedCheckpoint>;
+    fn cached_quality(evaluation_key: &str, policy: &BitwidthPolicy) -> Option<Quality>;
+    fn list(query: &RunQuery) -> Vec<RunSummary>;
+    fn summary(run: RunId) -> RunSummary;
+    fn compare(runs: &[RunId]) -> Vec<ComparedRun>;
+    fn add_artifact(run: RunId, kind: &str, file: &Path) -> ();
+    fn artifacts(run: RunId) -> Vec<Artifact>;
+}

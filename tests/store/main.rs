@@ -1,0 +1,8 @@
+//! The database as its users meet it: real files in a temporary folder.
+
+mod common;
+mod episodes;
+mod files;
+mod readme;
+mod runs;
+mod sharing;

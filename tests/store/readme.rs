@@ -1,0 +1,48 @@
+//! The documentation of the database says what is so.
+
+use std::fs;
+
+use haq::store::BlockingStore;
+
+use crate::common::{KEY, checkpoint, description, episode, sql, temporary};
+
+fn readme() -> String {
+    fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/migrations/README.md")).unwrap()
+}
+
+#[test]
+fn every_documented_query_answers() {
+    let (_folder, path) = temporary();
+    let store = BlockingStore::open(&path).unwrap();
+    let run = store.create_run(&description(), KEY).unwrap();
+    for index in 0..3 {
+        let quality = 0.9 + f64::from(index) / 100.0;
+        let record = episode(index, quality, 0.002 + quality / 1000.0);
+        store.commit_episode(run, &record, &checkpoint(index)).unwrap();
+    }
+    let readme = readme();
+    let queries: Vec<&str> =
+        readme.split("```sql\n").skip(1).map(|block| block.split("```").next().unwrap()).collect();
+    assert!(queries.len() >= 5);
+    for query in queries {
+        assert!(!sql(&path, query).is_empty(), "{query}");
+    }
+}
+
+#[test]
+fn every_table_view_and_column_is_documented() {
+    let (_folder, path) = temporary();
+    drop(BlockingStore::open(&path).unwrap());
+    let readme = readme();
+    let tables = sql(
+        &path,
+        "SELECT name FROM sqlite_schema WHERE type IN ('table', 'view')
+         AND name NOT LIKE 'sqlite_%' AND name <> '_sqlx_migrations'",
+    );
+    for table in tables {
+        assert!(readme.contains(&format!("### `{table}`")), "{table}");
+        for column in sql(&path, &format!("SELECT name FROM pragma_table_info('{table}')")) {
+            assert!(readme.contains(&format!("`{column}`")), "{table}.{column}");
+        }
+    }
+}
