@@ -178,11 +178,11 @@ download_linux_wheels() {
 }
 
 download() {
-    local quiet=--quiet
-    [ ! -t 1 ] || quiet=--progress-bar=on
+    local progress=(--quiet --progress-bar=off)
+    [ ! -t 1 ] || progress=(--progress-bar=on)
     say "downloading $1"
     # No cache: older pips take a whole wheel into memory to cache it.
-    PIP_REQUIRE_VIRTUALENV=0 "${pip[@]}" download "$quiet" --disable-pip-version-check --no-cache-dir --no-deps \
+    PIP_REQUIRE_VIRTUALENV=0 "${pip[@]}" download "${progress[@]}" --disable-pip-version-check --no-cache-dir --no-deps \
         --only-binary=:all: --implementation cp --python-version 311 --platform "$2" --dest "$part/wheels" \
         --log "$part/pip.log" "$1" 2>"$part/log" || explain_download "$1"
 }

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Tries setup.sh and install.sh on simulated machines: each lacks one thing, and each failure has to be
+# Tries setup.sh, install.sh and .ci/run on simulated machines: each lacks one thing, and each failure has to be
 # one sentence that names it. Wheels come from a folder of tiny ones, so no network is needed.
 set -euo pipefail
 
@@ -20,9 +20,9 @@ new_machine() {
     machine=$scratch/machine
     rm -rf "$machine" "$scratch/repo"
     mkdir -p "$machine" "$scratch/repo"
-    cp -R "$root/scripts" "$root/Cargo.toml" "$scratch/repo"
+    cp -R "$root/scripts" "$root/.ci" "$root/Cargo.toml" "$scratch/repo"
     local tool
-    for tool in awk bash cat chmod cp df dirname env find grep head ls mkdir mv rm sed sort tail touch uname; do
+    for tool in awk bash cat chmod cp df dirname env find grep head ln ls mkdir mv rm sed sort tail touch uname; do
         ln -s "$(command -v "$tool")" "$machine/$tool"
     done
     stand_in cargo 'echo "cargo 99.0.0 (stand-in)"'
@@ -264,6 +264,28 @@ program() {
     refuses "uninstall of files of someone else" "holds files that haq did not install"
 }
 
+continuous_integration() {
+    local ci=$scratch/repo/.ci/run
+    new_machine && stand_in make 'echo "make $*"'
+    stand_in id 'echo 0'
+    # shellcheck disable=SC2016 # for the stand-in
+    stand_in apt-get 'echo "apt-get $*"; case $* in install*) ln -s cc "${0%/*}/c++" ;; esac'
+    try "$ci"
+    accepts "CI where nothing is missing" "make test"
+    holds "it installs nothing" test ! -s "$scratch/err" -a "$(grep -c apt-get "$scratch/out")" = 0
+
+    without c++ && try "$ci"
+    accepts "CI without a compiler, as root" "installing g++"
+    holds "it goes on to the tests" grep -qx 'make test' "$scratch/out"
+
+    # shellcheck disable=SC2016
+    without c++ && stand_in id 'echo 1000' && try "$ci"
+    refuses "CI without a compiler, as somebody" "install g++ first"
+
+    stand_in c++ 'exit 0' && stand_in rustup 'echo "rustup $*"' && try "$ci"
+    accepts "CI with a minimal Rust" "rustup component add clippy"
+}
+
 main() {
     make_wheels
     missing_tools
@@ -272,6 +294,7 @@ main() {
     python_torch
     installation
     program
+    continuous_integration
     echo "$passed passed, $failures failed"
     [ "$failures" -eq 0 ]
 }

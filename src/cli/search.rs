@@ -165,6 +165,7 @@ fn result_json(view: &RunView, files: &RunFiles, wall_s: f64) -> Value {
             "quality": measure.of(&description.float_quality),
             "quality_test": result.float_test.as_ref().and_then(|quality| measure.of(quality)),
         },
+        "eight_bit": description.eight_bit_cost,
         "best": view.best().map(|best| best_json(view, best)),
         "front": view.front(description.objective).iter()
             .map(|record| point_json(view, record)).collect::<Vec<_>>(),

@@ -41,6 +41,7 @@ fn device(name: &str) -> anyhow::Result<Device> {
     let Some(index) = index else {
         return Err(UsageError(format!("--device {name} is not cpu, cuda or cuda:N")).into());
     };
+    crate::network::load_cuda();
     let found = tch::Cuda::device_count();
     if (index as i64) < found {
         Ok(Device::Cuda(index))

@@ -2,6 +2,7 @@
 
 mod array;
 mod attributes;
+mod cuda;
 mod error;
 mod execute;
 mod fold;
@@ -18,6 +19,7 @@ pub use attributes::{
     Border, Comparison, Coordinates, Cut, Grid, Interpolation, Logic, NearestRounding, Reduction,
     ResizedLength, Unary, Window,
 };
+pub use cuda::load_cuda;
 pub use error::NetworkError;
 pub use execute::Executable;
 pub use graph::{Graph, GraphInput, InputDim, Node, TensorId};

@@ -1,7 +1,7 @@
 //! What the calibration images tell of every tensor a layer reads: its values, its moments,
 //! and its mean after rounding. No gradients; two passes of the float network.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Instant};
 
 use rayon::prelude::*;
 use tch::{Device, Kind, Tensor};
@@ -57,8 +57,12 @@ impl Calibration {
             return Err(QuantizationError::NoCalibrationImages);
         }
         let executable = Executable::new(graph, Device::Cpu)?;
+        let start = Instant::now();
         let grids = choose_grids(graph, &executable, layers, images, rule)?;
+        let ranges_s = start.elapsed().as_secs_f64();
         let layers = measure_layers(graph, &executable, layers, weights, images, &grids)?;
+        let moments_s = start.elapsed().as_secs_f64() - ranges_s;
+        tracing::info!(images = images.size()[0], ranges_s, moments_s, "calibrated");
         Ok(Self { grids, layers })
     }
 

@@ -1,0 +1,7 @@
+//! The real program in a temporary folder: what is typed, what comes out, how it ends.
+
+mod common;
+mod inspect;
+mod resume;
+mod search;
+mod usage;

@@ -1,0 +1,68 @@
+//! A run that was killed goes on as if it never was.
+
+use std::{
+    process::{Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use crate::common::{Folder, SMALL_SEARCH, episodes};
+
+/// Starts the small search and gives up on it once `n` episodes are in the database.
+fn killed_after(folder: &Folder, n: u64) {
+    let mut child = Command::new(assert_cmd::cargo::cargo_bin("haq"))
+        .current_dir(folder.path())
+        .args(SMALL_SEARCH)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("the program starts");
+    let patience = Instant::now() + Duration::from_secs(300);
+    loop {
+        assert!(Instant::now() < patience, "the search reached {n} episodes");
+        let listed = folder.haq(&["runs", "list", "--json"]).output().expect("the program runs");
+        let listed: serde_json::Value = serde_json::from_slice(&listed.stdout).unwrap_or_default();
+        if listed["runs"][0]["episodes"].as_u64().is_some_and(|episodes| episodes >= n) {
+            break;
+        }
+        if child.try_wait().expect("the child can be asked").is_some() {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let _ = child.kill();
+    child.wait().expect("the child can be waited for");
+}
+
+#[test]
+fn a_killed_search_goes_on_with_exactly_the_episodes_it_would_have_had() {
+    let undisturbed = Folder::new();
+    undisturbed.haq(SMALL_SEARCH).assert().success();
+    let expected = episodes(&undisturbed, 1);
+
+    // Once among the reference policies, once in the warm-up, once while the agent learns.
+    for n in [2, 12, 29] {
+        let folder = Folder::new();
+        killed_after(&folder, n);
+        let before = folder.json(&["runs", "list"])["runs"][0].clone();
+        if before["state"] == "completed" {
+            continue;
+        }
+        assert_eq!(before["state"], "interrupted", "{before}");
+        folder.haq(&["resume", "--quiet"]).assert().success();
+        assert_eq!(episodes(&folder, 1), expected, "killed after {n} episodes");
+        let after = folder.json(&["runs", "list"])["runs"][0].clone();
+        assert_eq!(after["state"], "completed");
+    }
+}
+
+#[test]
+fn a_completed_run_and_a_missing_one_cannot_go_on() {
+    let folder = Folder::new();
+    let (message, code) = folder.failure(&["resume"]);
+    assert!(message.contains("no run is interrupted") && code == 2, "{message}");
+    let (message, code) = folder.failure(&["resume", "5"]);
+    assert!(message.contains("run 5") && code == 1, "{message}");
+    folder.haq(SMALL_SEARCH).assert().success();
+    let (message, code) = folder.failure(&["resume", "1"]);
+    assert!(message.contains("completed") && code == 1, "{message}");
+}
