@@ -46,6 +46,26 @@ fn logits_equal_those_of_onnx_runtime() {
 }
 
 #[test]
+fn a_model_that_is_written_and_read_again_computes_the_same() {
+    for (model, shape) in [
+        ("digits_cnn", [3, 1, 8, 8]),
+        ("resnet20_cifar10", [3, 3, 32, 32]),
+        ("efficientnet_lite0_imagenet", [1, 3, 224, 224]),
+    ] {
+        let Some(graph) = load(model) else { return };
+        for (form, graph) in [("as read", graph.clone()), ("folded", graph.folded().unwrap())] {
+            let again = Graph::from_bytes(&graph.to_onnx().unwrap(), None).unwrap();
+            let logits = |graph: &Graph| executable(graph).run(&waves(&shape)).unwrap();
+            assert_eq!(logits(&again), logits(&graph), "{model} {form}");
+            let names = |graph: &Graph| -> Vec<String> {
+                graph.quantizable_layers().into_iter().map(|layer| layer.name).collect()
+            };
+            assert_eq!(names(&again), names(&graph), "{model} {form}");
+        }
+    }
+}
+
+#[test]
 fn digits_cnn_gets_its_350_of_360_right() {
     let (Some(graph), Some(data)) = (load("digits_cnn"), digits_test()) else { return };
     let executable = executable(&graph.folded().unwrap());

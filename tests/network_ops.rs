@@ -95,10 +95,34 @@ fn every_operation_computes_what_onnx_runtime_does() {
                 report("as read", check(case, &graph));
                 let folded = graph.folded().map_err(|error| error.to_string());
                 report("folded", folded.and_then(|graph| check(case, &graph)));
+                report("written and read again", written_and_read(&graph, case));
             }
         }
     }
     assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
+/// Both forms survive a file. `HAQ_WRITE_ONNX` names a folder that keeps the files, for
+/// `check_written_models.py`.
+fn written_and_read(graph: &Graph, case: &Case) -> Result<(), String> {
+    let folded = graph.folded().map_err(|error| error.to_string())?;
+    for (form, graph) in [("read", graph), ("folded", &folded)] {
+        let bytes = graph.to_onnx().map_err(|error| error.to_string())?;
+        if let Some(folder) = std::env::var_os("HAQ_WRITE_ONNX") {
+            let file = format!("{}.{form}.onnx", case.name);
+            std::fs::write(std::path::Path::new(&folder).join(file), &bytes).unwrap();
+        }
+        let again = Graph::from_bytes(&bytes, None).map_err(|error| error.to_string())?;
+        check(case, &again).map_err(|what| format!("{form}: {what}"))?;
+        let names = |graph: &Graph| -> Vec<String> {
+            graph.nodes().iter().map(|node| graph.tensor_name(node.output).to_owned()).collect()
+        };
+        let kept = names(graph).iter().all(|name| again.tensor_named(name).is_some());
+        if !kept {
+            return Err(format!("{form}: names {:?} became {:?}", names(graph), names(&again)));
+        }
+    }
+    Ok(())
 }
 
 #[test]

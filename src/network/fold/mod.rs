@@ -5,6 +5,7 @@
 //! form, and shape arithmetic that only carries the batch size through goes away.
 
 mod affine;
+mod batch;
 mod linear;
 mod padding;
 mod reshape;

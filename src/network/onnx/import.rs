@@ -92,6 +92,7 @@ struct Importer<'a> {
     /// What each name of the file stands for.
     tensors: HashMap<&'a str, TensorId>,
     taken_names: HashSet<String>,
+    node_names: HashSet<String>,
     /// By tensor.
     facts: Vec<Fact>,
     /// Numbers in constants: the file's own, and those computed from them.
@@ -106,6 +107,7 @@ impl<'a> Importer<'a> {
             graph: Graph::default(),
             tensors: HashMap::new(),
             taken_names: HashSet::new(),
+            node_names: HashSet::new(),
             facts: Vec::new(),
             own: 0,
             computed: 0,
@@ -114,12 +116,7 @@ impl<'a> Importer<'a> {
 
     /// A new tensor; the name gets a number when it is taken.
     fn add(&mut self, name: &str, fact: Fact) -> TensorId {
-        let mut unique = name.to_owned();
-        let mut number = 1;
-        while !self.taken_names.insert(unique.clone()) {
-            number += 1;
-            unique = format!("{name}_{number}");
-        }
+        let unique = unique(&mut self.taken_names, name);
         self.graph.tensor_names.push(unique);
         let id = TensorId(self.facts.len());
         if let Some(array) = fact.array() {
@@ -212,7 +209,17 @@ impl<'a> Importer<'a> {
         graph: &GraphProto,
     ) -> Result<(), NetworkError> {
         let mut made: Vec<TensorId> = Vec::with_capacity(lowered.steps.len());
+        let named_for = |(op, _): &(Op, Vec<Source>)| op.name() == proto.op_type();
+        let principal = match lowered.steps.len() {
+            1 => Some(0),
+            _ => lowered.steps.iter().position(named_for),
+        };
         for (step, (op, sources)) in lowered.steps.into_iter().enumerate() {
+            // Of several operations, the one that the node is named for keeps the name.
+            let node_name = match principal {
+                Some(kept) if kept == step => unique(&mut self.node_names, name),
+                _ => unique(&mut self.node_names, &format!("{name}/{}", op.name())),
+            };
             let makes =
                 lowered.outputs.iter().position(|o| matches!(o, Source::Step(s) if *s == step));
             let output_name = makes
@@ -221,7 +228,7 @@ impl<'a> Importer<'a> {
                 .map_or_else(|| format!("{name}/{step}"), Clone::clone);
             let inputs =
                 sources.into_iter().map(|source| self.resolve(source, name, &made)).collect();
-            made.push(self.push(name, op, inputs, &output_name)?);
+            made.push(self.push(&node_name, op, inputs, &output_name)?);
         }
         for (output, source) in proto.output.iter().zip(lowered.outputs) {
             let is_alias = !matches!(source, Source::Step(_));
@@ -229,7 +236,8 @@ impl<'a> Importer<'a> {
             let is_graph_output = graph.output.iter().any(|known| known.name() == output);
             if is_alias && is_graph_output {
                 // So that the output keeps its own name.
-                id = self.push(name, Op::Identity, vec![Some(id)], output)?;
+                let node_name = unique(&mut self.node_names, name);
+                id = self.push(&node_name, Op::Identity, vec![Some(id)], output)?;
             }
             self.tensors.insert(output, id);
         }
@@ -290,6 +298,17 @@ impl<'a> Importer<'a> {
         self.graph.remove_unused();
         Ok(self.graph)
     }
+}
+
+/// A name that is not taken yet: the given one, or that with a number.
+fn unique(taken: &mut HashSet<String>, name: &str) -> String {
+    let mut unique = name.to_owned();
+    let mut number = 1;
+    while !taken.insert(unique.clone()) {
+        number += 1;
+        unique = format!("{name}_{number}");
+    }
+    unique
 }
 
 fn declared_input(input: &ValueInfoProto, tensor: TensorId) -> Result<GraphInput, NetworkError> {

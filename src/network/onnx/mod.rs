@@ -2,8 +2,9 @@
 //!
 //! [`import`] reads a file into a [`Graph`](super::Graph), one node at a time in an order
 //! where each comes after what it reads. `ops` says what each ONNX operation becomes;
-//! whatever follows from constants alone is computed on the way.
+//! whatever follows from constants alone is computed on the way. [`export`] writes a graph.
 
+mod export;
 mod external;
 mod import;
 mod lowered;
@@ -12,3 +13,4 @@ mod ops;
 mod order;
 mod proto;
 mod tensor;
+mod write;

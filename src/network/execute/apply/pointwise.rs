@@ -11,7 +11,7 @@ use crate::network::{
 pub(super) fn apply(op: &Op, x: &Tensor) -> Result<Tensor, TchError> {
     match op {
         Op::Relu => x.f_relu(),
-        Op::Clip { low, high } => clip(x, *low, *high),
+        Op::Clip { low, high } => x.f_clamp(f64::from(*low), f64::from(*high)),
         Op::Unary(function) => unary(*function, x),
         Op::Softmax { axis } => x.f_softmax(*axis, None::<Kind>),
         Op::LogSoftmax { axis } => x.f_log_softmax(*axis, None::<Kind>),
@@ -32,14 +32,6 @@ pub(super) fn apply(op: &Op, x: &Tensor) -> Result<Tensor, TchError> {
         Op::FakeQuantize(grid) => fake_quantize(x, grid),
         _ => Err(refuse("not a pointwise operation")),
     }
-}
-
-fn clip(x: &Tensor, low: f32, high: f32) -> Result<Tensor, TchError> {
-    if x.kind() == Kind::Int64 {
-        // Infinite bounds saturate.
-        return x.f_clamp(low as i64, high as i64);
-    }
-    x.f_clamp(f64::from(low), f64::from(high))
 }
 
 fn unary(function: Unary, x: &Tensor) -> Result<Tensor, TchError> {

@@ -2,7 +2,7 @@
 
 use super::Lower;
 use crate::network::{
-    array::Array,
+    array::{Array, ElementType},
     attributes::Unary,
     error::NetworkError,
     onnx::{
@@ -34,7 +34,11 @@ fn number(number: f32) -> Source {
 
 /// Bounds are attributes up to opset 10 and inputs after.
 fn clip(node: &NodeReader<'_>) -> Result<Lowered, NetworkError> {
-    let x = node.take(1, 3)?.swap_remove(0);
+    let mut inputs = node.take(1, 3)?;
+    if node.required_fact(0)?.element == ElementType::I64 {
+        return Ok(clip_whole_numbers(inputs));
+    }
+    let x = inputs.swap_remove(0);
     let low = match node.constant_float(1)? {
         Some(low) => low,
         None => node.float_or("min", f32::NEG_INFINITY)?,
@@ -47,6 +51,20 @@ fn clip(node: &NodeReader<'_>) -> Result<Lowered, NetworkError> {
         return Err(node.invalid("a bound is not a number"));
     }
     Ok(Lowered::one(Op::Clip { low, high }, vec![x]))
+}
+
+/// `min(max(x, low), high)` as two operations, either of which may be absent.
+fn clip_whole_numbers(inputs: Vec<Source>) -> Lowered {
+    let mut inputs = inputs.into_iter();
+    let mut output = inputs.next().unwrap_or(Source::Absent);
+    let mut steps = Vec::new();
+    for (op, bound) in [Op::Max, Op::Min].into_iter().zip(inputs) {
+        if !matches!(bound, Source::Absent) {
+            steps.push((op, vec![output, bound]));
+            output = Source::Step(steps.len() - 1);
+        }
+    }
+    Lowered { steps, outputs: vec![output] }
 }
 
 /// Up to opset 12 a softmax runs over all axes from `axis` on.
