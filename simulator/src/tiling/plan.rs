@@ -144,7 +144,7 @@ fn search(loops: &Tiled, device: &TileDevice, widths: TileWidths) -> Plan {
             let longest = loops.out_h.max(loops.out_w);
             let whole = [loops.batch, longest, loops.in_channels, loops.out_channels];
             let whole = Tile::cut(loops, device, widths, whole);
-            Plan { compute_cycles: whole.compute_cycles, ..plan }
+            Plan { compute_cycles: whole.compute_cycles, input_tiles: 1, ..plan }
         }
     }
 }
