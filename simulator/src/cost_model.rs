@@ -87,7 +87,7 @@ impl CostModel {
             host_link: profile.host_link().copied(),
             table: OnceLock::new(),
             measured: measured(profile, workload, batch),
-            weight_bytes: layers.iter().map(|layer| weight_bytes(&device, layer)).collect(),
+            weight_bytes: layers.iter().map(|layer| layer.weight_bytes).collect(),
             footprint,
             memory: levels(profile),
             layers,
@@ -332,10 +332,6 @@ impl CostModel {
     fn expect_one_each(&self, bits: &[LayerBits]) {
         assert_eq!(bits.len(), self.layers.len(), "a policy has one pair of widths a layer");
     }
-}
-
-fn weight_bytes(device: &Device, layer: &Prepared) -> [u64; 16] {
-    std::array::from_fn(|index| device.weight_bytes(&layer.shape, nth_width(index)))
 }
 
 /// The measurements of each layer; empty when the profile has none at all.

@@ -1,18 +1,19 @@
 //! One profile, made ready to cost layers: what happens to each layer at any widths.
 
+mod run;
+
+use std::array;
+
 use crate::{
-    bit_serial::{BitSerialArray, StreamedLayer},
+    bit_serial::StreamedLayer,
     bits::{Bits, LayerBits},
     cost::{Bound, LayerCost},
-    energy::EnergyModel,
-    fusion::FusionArray,
-    precision::{Precision, Promotion},
+    precision::{Precision, Promotion, nth_width, width_index},
     profile::{Compute, HardwareProfile},
     roofline::Roofline,
     shape::Shape,
-    systolic::{FoldTraffic, Mapping, PerFoldLayer, SystolicArray},
-    tensor_core::TensorCoreArray,
-    tiling::{Plan, Plans, TileDevice, TileWidths, Tiled, TilingGoal},
+    systolic::{FoldTraffic, Mapping, PerFoldLayer},
+    tiling::{Plans, TileDevice, Tiled, TilingGoal},
     traffic::{LayerTraffic, Levels, Traffic},
 };
 
@@ -22,12 +23,15 @@ pub(crate) struct Device {
     array: Compute,
     precision: Precision,
     levels: Levels,
-    energy: EnergyModel,
+    /// Picojoules of a multiply-accumulate, `[weight bits - 1][activation bits - 1]`.
+    mac_pj: [[f64; 16]; 16],
     efficiency: f64,
     clock_hz: f64,
+    cycle_s: f64,
     idle_w: f64,
     per_layer_overhead_s: f64,
     tiles: TileDevice,
+    acc_bits: f64,
     /// Whether activations never leave the chip, and whether weights are cached there.
     keeps_activations: bool,
     caches_weights: bool,
@@ -40,9 +44,23 @@ pub(crate) struct Device {
 #[derive(Debug, Clone)]
 pub(crate) struct Prepared {
     pub shape: Shape,
+    /// Bytes of weights, scales and bias as stored, `[weight bits - 1]`.
+    pub weight_bytes: [u64; 16],
+    counts: Counts,
     work: Work,
 }
 
+/// Counts of a shape as the factors they are used as.
+#[derive(Debug, Clone, Copy)]
+struct Counts {
+    macs: f64,
+    weights: f64,
+    inputs: f64,
+    outputs: f64,
+    skip: f64,
+}
+
+/// What the family of the device needs to know of a layer.
 #[derive(Debug, Clone)]
 enum Work {
     Systolic(Mapping, Outside),
@@ -65,9 +83,21 @@ enum Outside {
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Widths {
     pub asked: LayerBits,
-    /// As stored: weights, input, result.
+    /// As stored: weights and input, then the result.
     pub stored: LayerBits,
     pub out: Bits,
+}
+
+/// One layer at one choice of widths.
+struct Case<'a> {
+    shape: &'a Shape,
+    counts: &'a Counts,
+    widths: Widths,
+    promotion: &'a Promotion,
+    /// Stored widths as factors.
+    weight_bits: f64,
+    input_bits: f64,
+    output_bits: f64,
 }
 
 /// What an array does with one layer.
@@ -86,8 +116,7 @@ struct Run {
 
 impl Device {
     pub fn new(profile: &HardwareProfile) -> Self {
-        let on_chip = profile.on_chip();
-        let nearest = profile.nearest();
+        let (on_chip, nearest) = (profile.on_chip(), profile.nearest());
         let array = profile.compute().clone();
         let (cols, acc_bits, fusion) = match &array {
             Compute::Systolic(array) => (array.cols, array.acc_bits, None),
@@ -95,16 +124,14 @@ impl Device {
             Compute::Fusion(array) => (array.cols, array.acc_bits, Some(*array)),
             Compute::BitSerial(array) => (array.cols, array.acc_bits, None),
         };
+        let bits_per_cycle = profile.furthest().bits_per_cycle;
         let tiles = TileDevice {
             buffer_bits: [
                 on_chip.usable_weight_bits(),
                 on_chip.usable_input_bits(),
                 on_chip.usable_output_bits(),
             ],
-            bits_per_cycle: profile
-                .furthest()
-                .bits_per_cycle
-                .expect("the furthest level has a bandwidth"),
+            bits_per_cycle: bits_per_cycle.expect("the furthest level has a bandwidth"),
             cols,
             acc_bits,
             acc_roundtrip: fusion.is_some_and(|array| array.acc_roundtrip),
@@ -116,12 +143,14 @@ impl Device {
             array,
             precision: profile.precision().clone(),
             levels: Levels::of(profile),
-            energy: *profile.energy(),
+            mac_pj: mac_pj(profile, acc_bits),
             efficiency: profile.efficiency,
             clock_hz: profile.clock_hz,
+            cycle_s: profile.clock_hz.recip(),
             idle_w: profile.idle_power_w * profile.energy().leak_scale,
             per_layer_overhead_s: profile.per_layer_overhead_s,
             tiles,
+            acc_bits: acc_bits as f64,
             keeps_activations: profile.memory().iter().any(|level| level.keeps_activations),
             caches_weights: profile.host_link().is_some(),
             input_buffer_bits: nearest.usable_input_bits(),
@@ -160,7 +189,30 @@ impl Device {
                 None => Work::Buffered(Plans::new(Tiled::of(&shape))),
             },
         };
-        Prepared { shape, work }
+        let counts = Counts {
+            macs: shape.macs as f64,
+            weights: shape.weights as f64,
+            inputs: shape.in_elements as f64,
+            outputs: shape.out_elements as f64,
+            skip: shape.skip_elements as f64,
+        };
+        let weight_bytes = array::from_fn(|index| self.weight_bytes(&shape, nth_width(index)));
+        Prepared { shape, weight_bytes, counts, work }
+    }
+
+    /// Bytes of a layer's weights, scales and bias as stored.
+    fn weight_bytes(&self, shape: &Shape, weight: Bits) -> u64 {
+        let width = u64::from(self.precision.stored_weight(weight).get());
+        let align = self.row_align_bits.max(1);
+        let planes = matches!(self.array, Compute::BitSerial(_));
+        let row_bits = if planes {
+            // Each bit plane of a filter is a vector of its own.
+            shape.reduction.div_ceil(align) * align * width
+        } else {
+            (shape.reduction * width).div_ceil(align) * align
+        };
+        let scales = 4 * shape.out_channels * if shape.bias { 2 } else { 1 };
+        (row_bits * shape.out_channels).div_ceil(8) + scales
     }
 
     /// The widths of a layer whose result is read at `reader` bits.
@@ -175,21 +227,6 @@ impl Device {
         }
     }
 
-    /// Bytes of a layer's weights, scales and bias as stored.
-    pub fn weight_bytes(&self, shape: &Shape, weight: Bits) -> u64 {
-        let width = u64::from(self.precision.stored_weight(weight).get());
-        let align = self.row_align_bits.max(1);
-        let planes = matches!(self.array, Compute::BitSerial(_));
-        let row_bits = if planes {
-            // Each bit plane of a filter is a vector of its own.
-            shape.reduction.div_ceil(align) * align * width
-        } else {
-            (shape.reduction * width).div_ceil(align) * align
-        };
-        let scales = 4 * shape.out_channels * if shape.bias { 2 } else { 1 };
-        (row_bits * shape.out_channels).div_ceil(8) + scales
-    }
-
     pub fn layer_cost(&self, layer: &Prepared, widths: Widths) -> LayerCost {
         self.evaluate(layer, widths).0
     }
@@ -198,9 +235,9 @@ impl Device {
     pub fn explain(&self, layer: &Prepared, widths: Widths) -> (LayerCost, Vec<Traffic>, Roofline) {
         let (cost, run) = self.evaluate(layer, widths);
         let levels = (0..self.levels.len()).map(|level| self.levels.at(level, &run.traffic));
-        let reached = cost.compute_cycles as f64 / run.busy_cycles;
+        let reached = run.compute_cycles as f64 / run.busy_cycles;
         let roofline = Roofline::new(
-            layer.shape.macs as f64,
+            layer.counts.macs,
             run.traffic.furthest.bits() / 8.0,
             cost.latency_s,
             run.peak_macs_per_cycle * reached * self.clock_hz,
@@ -218,357 +255,55 @@ impl Device {
         self.tiles.bits_per_cycle * self.clock_hz / 8.0 * reached
     }
 
+    #[inline]
     fn evaluate(&self, layer: &Prepared, widths: Widths) -> (LayerCost, Run) {
-        let shape = &layer.shape;
-        let promotion = self.precision.promote(widths.asked);
-        let run = match (&layer.work, &self.array) {
-            (Work::Systolic(mapping, outside), Compute::Systolic(array)) => {
-                self.run_systolic(array, shape, (mapping, outside), widths, promotion)
-            }
-            (Work::TensorCore, Compute::TensorCore(array)) => {
-                self.run_tensor_core(array, shape, widths, promotion)
-            }
-            (Work::Fusion(plans), Compute::Fusion(array)) => {
-                self.run_fusion(array, shape, plans, widths, promotion)
-            }
-            (Work::Streamed(mapping), Compute::BitSerial(array)) => {
-                self.run_streamed(array, shape, mapping, widths, promotion)
-            }
-            (Work::Buffered(plans), Compute::BitSerial(array)) => {
-                self.run_buffered(array, shape, plans, widths, promotion)
-            }
-            _ => unreachable!("layers are prepared by the device that costs them"),
+        let (weight, activation) =
+            (width_index(widths.asked.weight), width_index(widths.asked.activation));
+        let case = Case {
+            shape: &layer.shape,
+            counts: &layer.counts,
+            widths,
+            promotion: self.precision.promote(widths.asked),
+            weight_bits: f64::from(widths.stored.weight.get()),
+            input_bits: f64::from(widths.stored.activation.get()),
+            output_bits: f64::from(widths.out.get()),
         };
-        let latency_s = run.total_cycles / self.clock_hz + self.per_layer_overhead_s;
-        let mac_pj = self.energy.mac_pj(promotion, self.tiles.acc_bits);
-        let dynamic_pj = run.charged_macs * mac_pj + self.levels.energy_pj(&run.traffic);
+        let run = self.run(&case, &layer.work);
+        let latency_s = run.total_cycles * self.cycle_s + self.per_layer_overhead_s;
+        let dynamic_pj = run.charged_macs * self.mac_pj[weight][activation]
+            + self.levels.energy_pj(&run.traffic);
         let slots = run.busy_cycles * run.peak_macs_per_cycle;
         let memory_bound = run.memory_cycles > run.busy_cycles;
         let cost = LayerCost {
-            cycles: run.total_cycles.ceil() as u64,
+            cycles: round_up(run.total_cycles),
             compute_cycles: run.compute_cycles,
-            memory_cycles: run.memory_cycles.ceil() as u64,
+            memory_cycles: round_up(run.memory_cycles),
             latency_s,
             energy_j: dynamic_pj * 1e-12 + self.idle_w * latency_s,
-            dram_bytes: (run.traffic.furthest.bits() / 8.0).ceil() as u64,
-            size_bytes: self.weight_bytes(shape, widths.asked.weight),
-            macs: shape.macs,
-            utilization: (shape.macs as f64 / slots).min(1.0),
+            dram_bytes: round_up(run.traffic.furthest.bits() * 0.125),
+            size_bytes: layer.weight_bytes[weight],
+            macs: layer.shape.macs,
+            utilization: (layer.counts.macs / slots).min(1.0),
             bound: if memory_bound { Bound::Memory } else { Bound::Compute },
-            promoted: promotion.bits,
+            promoted: case.promotion.bits,
         };
         (cost, run)
     }
-
-    /// Computing and transfers at once, or one after the other, plus what cannot be hidden.
-    fn overlap(&self, busy: f64, memory: f64, exposed: f64) -> f64 {
-        if self.levels.overlapped { busy.max(memory) + exposed } else { busy + memory }
-    }
-
-    fn run_systolic(
-        &self,
-        array: &SystolicArray,
-        shape: &Shape,
-        (mapping, outside): (&Mapping, &Outside),
-        widths: Widths,
-        promotion: &Promotion,
-    ) -> Run {
-        let compute_cycles = scaled(mapping.cycles * promotion.passes, promotion.rate);
-        let stored = Operands::of(widths);
-        let acc = self.tiles.acc_bits as f64;
-        let once = self.once(shape, widths);
-        let mut traffic = LayerTraffic {
-            array: Traffic {
-                weights_read: mapping.weight_reads as f64 * stored.weight,
-                inputs_read: mapping.input_reads as f64 * stored.input,
-                outputs_read: mapping.partial_sum_reads as f64 * acc,
-                outputs_written: mapping.partial_sum_writes as f64 * acc,
-                ..Traffic::default()
-            },
-            between: once,
-            furthest: Traffic::default(),
-        };
-        let input_bits = shape.in_elements as f64 * stored.input;
-        if input_bits > self.input_buffer_bits {
-            // An input that does not fit beside the array is fetched again for every fold
-            // that reads it.
-            let reread = mapping.input_reads as f64 * stored.input;
-            traffic.between.inputs_read =
-                traffic.between.inputs_read.max(reread.min(input_bits * mapping.folds as f64));
-        }
-        match outside {
-            Outside::Weights if self.caches_weights => {}
-            Outside::Weights => traffic.furthest.weights_read = once.weights_read,
-            Outside::Tiled(plans) => {
-                let widths_of_tile = TileWidths { stored: widths.stored, lanes: 1, passes: 1 };
-                let plan = plans.at(&self.tiles, widths_of_tile);
-                traffic.furthest = self.planned(plan, shape, widths);
-            }
-            Outside::PerFold(layer) => traffic.furthest = self.fold_by_fold(layer, stored),
-        }
-        let first = array.rows as f64 * (array.cols as f64 * stored.weight + stored.input);
-        let peak = array.peak_macs_per_cycle() as f64 * promotion.rate / promotion.passes as f64;
-        self.finish(compute_cycles, first, peak, shape.macs as f64, traffic)
-    }
-
-    fn run_tensor_core(
-        &self,
-        array: &TensorCoreArray,
-        shape: &Shape,
-        widths: Widths,
-        promotion: &Promotion,
-    ) -> Run {
-        let width = promotion.bits.weight;
-        let stored = Operands::of(widths);
-        let (tile_m, tile_n) = array.tile(shape);
-        let (inputs, weights) = (shape.in_elements as f64, shape.weights as f64);
-        let mut furthest = self.once(shape, widths);
-        if array.writes_accumulators {
-            furthest.outputs_written = (shape.out_elements * array.acc_bits) as f64;
-        }
-        let macs = shape.macs as f64;
-        let traffic = LayerTraffic {
-            array: Traffic {
-                // A tile shares its weights among positions, its inputs among channels.
-                weights_read: macs / tile_m as f64 * stored.weight,
-                inputs_read: macs / tile_n as f64 * stored.input,
-                outputs_written: (shape.out_elements * array.acc_bits) as f64,
-                ..Traffic::default()
-            },
-            between: Traffic {
-                weights_read: weights * shape.positions.div_ceil(tile_m) as f64 * stored.weight,
-                inputs_read: inputs * shape.outputs.div_ceil(tile_n) as f64 * stored.input,
-                ..furthest
-            },
-            furthest,
-        };
-        let compute_cycles = array.cycles(shape, width) * promotion.passes;
-        let memory_cycles = self.levels.cycles(&traffic) / array.mem_efficiency;
-        // Depthwise layers do not use the tensor cores, whose efficiency differs by width.
-        let of_width = array.efficiency(width).filter(|_| !shape.is_depthwise());
-        let efficiency = of_width.unwrap_or(self.efficiency);
-        let busy_cycles = compute_cycles as f64 / efficiency;
-        let peak = match shape.is_depthwise() {
-            true => array.depthwise_macs_per_cycle(),
-            false => array.macs_per_cycle(width),
-        };
-        Run {
-            compute_cycles,
-            busy_cycles,
-            memory_cycles,
-            total_cycles: busy_cycles.max(memory_cycles),
-            peak_macs_per_cycle: peak / promotion.passes as f64,
-            charged_macs: macs,
-            traffic,
-        }
-    }
-
-    fn run_fusion(
-        &self,
-        array: &FusionArray,
-        shape: &Shape,
-        plans: &Plans,
-        widths: Widths,
-        promotion: &Promotion,
-    ) -> Run {
-        let lanes = array.lanes(promotion);
-        let plan = plans
-            .at(&self.tiles, TileWidths { stored: widths.stored, lanes, passes: promotion.passes });
-        let stored = Operands::of(widths);
-        let acc = self.tiles.acc_bits as f64;
-        let macs = shape.macs as f64;
-        let sums = (shape.out_elements * plan.input_tiles) as f64 * acc;
-        let traffic = LayerTraffic {
-            array: Traffic {
-                weights_read: macs * stored.weight,
-                inputs_read: macs * stored.input,
-                outputs_read: sums,
-                outputs_written: sums,
-                ..Traffic::default()
-            },
-            between: self.once(shape, widths),
-            furthest: self.planned(plan, shape, widths),
-        };
-        let per_cycle = array.macs_per_cycle(promotion) as f64 / promotion.passes as f64;
-        // All units switch in every cycle, whatever share of them has work.
-        let charged = plan.compute_cycles as f64 * per_cycle;
-        if array.tiling == TilingGoal::LeastTraffic {
-            let first = lanes as f64 * (array.cols as f64 * stored.weight + stored.input);
-            return self.finish(plan.compute_cycles, first, per_cycle, charged, traffic);
-        }
-        let cycles = |bits: f64| (bits / self.tiles.bits_per_cycle).ceil();
-        let (first, last) = (plan.first_bits, plan.last_bits);
-        let memory_cycles = self.levels.cycles(&traffic);
-        let hidden = cycles((traffic.furthest.bits() - first - last).max(0.0));
-        let busy = plan.compute_cycles as f64 / self.efficiency;
-        let total = self.overlap(busy, hidden, 0.0) + cycles(first) + cycles(last);
-        Run {
-            compute_cycles: plan.compute_cycles,
-            busy_cycles: busy,
-            memory_cycles,
-            total_cycles: total.max(memory_cycles),
-            peak_macs_per_cycle: per_cycle,
-            charged_macs: charged,
-            traffic,
-        }
-    }
-
-    fn run_streamed(
-        &self,
-        array: &BitSerialArray,
-        shape: &Shape,
-        mapping: &StreamedLayer,
-        widths: Widths,
-        promotion: &Promotion,
-    ) -> Run {
-        let bits = promotion.bits;
-        let cycles = mapping.cycles(bits, self.efficiency);
-        let stored = Operands::of(widths);
-        let acc = self.tiles.acc_bits as f64;
-        let words = (cycles.compute * array.dot_width) as f64;
-        let streamed = Traffic {
-            weights_read: mapping.weight_word_bits as f64 * f64::from(bits.weight.get()),
-            inputs_read: mapping.activation_word_bits as f64 * f64::from(bits.activation.get()),
-            outputs_written: shape.out_elements as f64 * stored.output,
-            ..Traffic::default()
-        };
-        let traffic = LayerTraffic {
-            array: Traffic {
-                weights_read: words * array.cols as f64,
-                inputs_read: words * array.rows as f64,
-                outputs_written: shape.out_elements as f64 * acc,
-                ..Traffic::default()
-            },
-            between: streamed,
-            furthest: streamed,
-        };
-        let transfer = self.levels.cycles(&traffic);
-        Run {
-            compute_cycles: cycles.compute,
-            busy_cycles: cycles.compute as f64 / self.efficiency,
-            memory_cycles: transfer.max(cycles.load as f64),
-            total_cycles: cycles.total.max(transfer),
-            peak_macs_per_cycle: array.macs_per_cycle(bits),
-            charged_macs: shape.macs as f64,
-            traffic,
-        }
-    }
-
-    fn run_buffered(
-        &self,
-        array: &BitSerialArray,
-        shape: &Shape,
-        plans: &Plans,
-        widths: Widths,
-        promotion: &Promotion,
-    ) -> Run {
-        let compute_cycles = array.buffered_cycles(shape, promotion.bits);
-        let plan = plans.at(&self.tiles, TileWidths { stored: widths.stored, lanes: 1, passes: 1 });
-        let stored = Operands::of(widths);
-        let acc = self.tiles.acc_bits as f64;
-        let macs = shape.macs as f64;
-        let traffic = LayerTraffic {
-            array: Traffic {
-                // A row shares its weights among positions, a column its inputs among filters.
-                weights_read: macs / array.rows as f64 * stored.weight,
-                inputs_read: macs / array.cols as f64 * stored.input,
-                outputs_written: shape.out_elements as f64 * acc,
-                ..Traffic::default()
-            },
-            between: self.once(shape, widths),
-            furthest: self.planned(plan, shape, widths),
-        };
-        let first = array.dot_width as f64
-            * (array.cols as f64 * stored.weight + array.rows as f64 * stored.input);
-        let peak = array.macs_per_cycle(promotion.bits);
-        self.finish(compute_cycles, first, peak, macs, traffic)
-    }
-
-    /// Compute and traffic put together, with the first vectors exposed.
-    fn finish(
-        &self,
-        compute_cycles: u64,
-        first_bits: f64,
-        peak_macs_per_cycle: f64,
-        charged_macs: f64,
-        traffic: LayerTraffic,
-    ) -> Run {
-        let memory_cycles = self.levels.cycles(&traffic);
-        // Nothing is waited for when nothing comes from outside.
-        let first = first_bits.min(traffic.furthest.read_bits()) / self.tiles.bits_per_cycle;
-        let busy = compute_cycles as f64 / self.efficiency;
-        Run {
-            compute_cycles,
-            busy_cycles: busy,
-            memory_cycles,
-            total_cycles: self.overlap(busy, memory_cycles, first),
-            peak_macs_per_cycle,
-            charged_macs,
-            traffic,
-        }
-    }
-
-    /// Every operand across a level once.
-    fn once(&self, shape: &Shape, widths: Widths) -> Traffic {
-        let stored = Operands::of(widths);
-        Traffic {
-            weights_read: shape.weights as f64 * stored.weight,
-            inputs_read: shape.in_elements as f64 * stored.input
-                + shape.skip_elements as f64 * stored.output,
-            outputs_written: shape.out_elements as f64 * stored.output,
-            ..Traffic::default()
-        }
-    }
-
-    /// What SCALE-Sim counts across the furthest level.
-    fn fold_by_fold(&self, layer: &PerFoldLayer, stored: Operands) -> Traffic {
-        let [weights, inputs, outputs] = self.tiles.buffer_bits;
-        let elements = layer.elements([
-            weights / stored.weight,
-            inputs / stored.input,
-            outputs / stored.output,
-        ]);
-        Traffic {
-            weights_read: elements.weights as f64 * stored.weight,
-            inputs_read: elements.inputs as f64 * stored.input,
-            outputs_written: elements.outputs as f64 * stored.output,
-            ..Traffic::default()
-        }
-    }
-
-    /// What a plan moves across the furthest level.
-    fn planned(&self, plan: &Plan, shape: &Shape, widths: Widths) -> Traffic {
-        let (read, written) = plan.output_bits(&self.tiles, widths.out);
-        let skip = shape.skip_elements as f64 * f64::from(widths.out.get());
-        Traffic {
-            weights_read: plan.weight_bits,
-            inputs_read: plan.input_bits + skip,
-            outputs_read: read,
-            outputs_written: written,
-            ..Traffic::default()
-        }
-    }
 }
 
-/// Stored widths as factors.
-#[derive(Clone, Copy)]
-struct Operands {
-    weight: f64,
-    input: f64,
-    output: f64,
+/// Picojoules of a multiply-accumulate at any widths.
+fn mac_pj(profile: &HardwareProfile, acc_bits: u64) -> [[f64; 16]; 16] {
+    array::from_fn(|weight| {
+        array::from_fn(|activation| {
+            let asked = LayerBits::new(nth_width(weight), nth_width(activation));
+            profile.energy().mac_pj(profile.precision().promote(asked), acc_bits)
+        })
+    })
 }
 
-impl Operands {
-    fn of(widths: Widths) -> Self {
-        Self {
-            weight: f64::from(widths.stored.weight.get()),
-            input: f64::from(widths.stored.activation.get()),
-            output: f64::from(widths.out.get()),
-        }
-    }
-}
-
-/// Cycles at a rate other than one operation an element and cycle.
-fn scaled(cycles: u64, rate: f64) -> u64 {
-    if rate == 1.0 { cycles } else { (cycles as f64 / rate).ceil() as u64 }
+/// The next whole number; `f64::ceil` is a call where the processor has no instruction for it.
+#[inline]
+fn round_up(value: f64) -> u64 {
+    let whole = value as u64;
+    whole + u64::from((whole as f64) < value)
 }

@@ -1,5 +1,7 @@
 //! Which bitwidths a device multiplies at and stores, and how others are promoted to them.
 
+use std::array;
+
 use crate::bits::{Bits, LayerBits};
 
 /// How the multipliers deal with width.
@@ -52,31 +54,55 @@ pub struct Promotion {
     pub mac_pj: Option<f64>,
 }
 
+impl Promotion {
+    /// Share of the rate at one operation an element and cycle.
+    pub(crate) fn macs_per_pass(&self) -> f64 {
+        if self.passes == 1 { self.rate } else { self.rate / self.passes as f64 }
+    }
+}
+
 /// Multiplication and storage widths of a device.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Precision {
     mode: PrecisionMode,
-    storage: Storage,
-    /// Whether activations stay at the width they are multiplied at.
-    weight_only: bool,
-    min_stored: Bits,
     /// `[weight bits - 1][activation bits - 1]`
     promotions: [[Promotion; 16]; 16],
+    /// `[bits - 1]`
+    stored_weights: [Bits; 16],
+    stored_activations: [Bits; 16],
 }
 
 impl Precision {
+    /// - `weight_only`: activations stay at the width they are multiplied at
+    /// - `min_stored`: no tensor is stored at fewer bits
     pub(crate) fn new(
         mode: PrecisionMode,
         storage: Storage,
         weight_only: bool,
         min_stored: Bits,
     ) -> Self {
-        let promotions = std::array::from_fn(|weight| {
-            std::array::from_fn(|activation| {
-                mode.promote(LayerBits::new(nth_width(weight), nth_width(activation)))
-            })
-        });
-        Self { mode, storage, weight_only, min_stored, promotions }
+        let stored = |asked: Bits, promoted: Bits| match storage {
+            Storage::Packed => asked.max(min_stored),
+            Storage::Container => power_of_two(asked).max(min_stored),
+            Storage::Native => promoted,
+        };
+        Self {
+            stored_weights: array::from_fn(|index| {
+                let asked = nth_width(index);
+                stored(asked, mode.promote(LayerBits::new(asked, Bits::EIGHT)).bits.weight)
+            }),
+            stored_activations: array::from_fn(|index| {
+                let asked = nth_width(index);
+                let promoted = mode.promote(LayerBits::new(Bits::EIGHT, asked)).bits.activation;
+                if weight_only { promoted } else { stored(asked, promoted) }
+            }),
+            promotions: array::from_fn(|weight| {
+                array::from_fn(|activation| {
+                    mode.promote(LayerBits::new(nth_width(weight), nth_width(activation)))
+                })
+            }),
+            mode,
+        }
     }
 
     pub fn mode(&self) -> &PrecisionMode {
@@ -90,22 +116,12 @@ impl Precision {
 
     /// The width weights take in memory.
     pub fn stored_weight(&self, weight: Bits) -> Bits {
-        let promoted = self.promote(LayerBits::new(weight, Bits::EIGHT)).bits.weight;
-        self.stored(weight, promoted)
+        self.stored_weights[width_index(weight)]
     }
 
     /// The width a tensor takes in memory whose readers ask for this many bits.
     pub fn stored_activation(&self, activation: Bits) -> Bits {
-        let promoted = self.promote(LayerBits::new(Bits::EIGHT, activation)).bits.activation;
-        if self.weight_only { promoted } else { self.stored(activation, promoted) }
-    }
-
-    fn stored(&self, asked: Bits, promoted: Bits) -> Bits {
-        match self.storage {
-            Storage::Packed => asked.max(self.min_stored),
-            Storage::Container => power_of_two(asked).max(self.min_stored),
-            Storage::Native => promoted,
-        }
+        self.stored_activations[width_index(activation)]
     }
 }
 

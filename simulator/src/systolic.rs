@@ -96,12 +96,12 @@ pub struct SystolicArray {
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Mapping {
     pub cycles: u64,
-    pub folds: u64,
+    pub folds: f64,
     /// Elements that enter and leave the array.
-    pub weight_reads: u64,
-    pub input_reads: u64,
-    pub partial_sum_writes: u64,
-    pub partial_sum_reads: u64,
+    pub weight_reads: f64,
+    pub input_reads: f64,
+    pub partial_sum_writes: f64,
+    pub partial_sum_reads: f64,
 }
 
 impl SystolicArray {
@@ -144,11 +144,11 @@ impl SystolicArray {
                 let folds = groups * reduction_folds * output_folds;
                 Mapping {
                     cycles: self.cycles(folds, p, true),
-                    folds,
-                    weight_reads: shape.weights,
-                    input_reads: groups * p * shape.reduction * output_folds,
-                    partial_sum_writes: groups * p * n * reduction_folds,
-                    partial_sum_reads: groups * p * n * (reduction_folds - 1),
+                    folds: folds as f64,
+                    weight_reads: shape.weights as f64,
+                    input_reads: (groups * p * shape.reduction * output_folds) as f64,
+                    partial_sum_writes: (groups * p * n * reduction_folds) as f64,
+                    partial_sum_reads: (groups * p * n * (reduction_folds - 1)) as f64,
                 }
             }
             Dataflow::InputStationary => {
@@ -156,11 +156,11 @@ impl SystolicArray {
                 let folds = groups * reduction_folds * position_folds;
                 Mapping {
                     cycles: self.cycles(folds, n, true),
-                    folds,
-                    weight_reads: shape.weights * position_folds,
-                    input_reads: groups * p * shape.reduction,
-                    partial_sum_writes: groups * p * n * reduction_folds,
-                    partial_sum_reads: groups * p * n * (reduction_folds - 1),
+                    folds: folds as f64,
+                    weight_reads: (shape.weights * position_folds) as f64,
+                    input_reads: (groups * p * shape.reduction) as f64,
+                    partial_sum_writes: (groups * p * n * reduction_folds) as f64,
+                    partial_sum_reads: (groups * p * n * (reduction_folds - 1)) as f64,
                 }
             }
             Dataflow::OutputStationary => {
@@ -168,11 +168,11 @@ impl SystolicArray {
                 let folds = groups * position_folds * output_folds;
                 Mapping {
                     cycles: self.cycles(folds, k, false),
-                    folds,
-                    weight_reads: shape.weights * position_folds,
-                    input_reads: groups * p * shape.reduction * output_folds,
-                    partial_sum_writes: groups * p * n,
-                    partial_sum_reads: 0,
+                    folds: folds as f64,
+                    weight_reads: (shape.weights * position_folds) as f64,
+                    input_reads: (groups * p * shape.reduction * output_folds) as f64,
+                    partial_sum_writes: (groups * p * n) as f64,
+                    partial_sum_reads: 0.0,
                 }
             }
         }
@@ -200,25 +200,25 @@ impl SystolicArray {
         let results = shape.out_elements;
         Mapping {
             cycles: self.cycles(folds, shape.positions, true),
-            folds,
-            weight_reads: shape.weights,
-            input_reads: shape.positions
+            folds: folds as f64,
+            weight_reads: shape.weights as f64,
+            input_reads: (shape.positions
                 * shape.reduction
                 * shape.groups
-                * shape.outputs.div_ceil(self.cols),
-            partial_sum_writes: results * k.div_ceil(self.rows),
-            partial_sum_reads: results * (k.div_ceil(self.rows) - 1),
+                * shape.outputs.div_ceil(self.cols)) as f64,
+            partial_sum_writes: (results * k.div_ceil(self.rows)) as f64,
+            partial_sum_reads: (results * (k.div_ceil(self.rows) - 1)) as f64,
         }
     }
 
     fn map_vector(&self, shape: &Shape) -> Mapping {
         Mapping {
             cycles: shape.macs.div_ceil(self.vector_lanes),
-            folds: 1,
-            weight_reads: shape.weights,
-            input_reads: shape.macs,
-            partial_sum_writes: shape.out_elements,
-            partial_sum_reads: 0,
+            folds: 1.0,
+            weight_reads: shape.weights as f64,
+            input_reads: shape.macs as f64,
+            partial_sum_writes: shape.out_elements as f64,
+            partial_sum_reads: 0.0,
         }
     }
 

@@ -1,6 +1,6 @@
 //! Bits that move between the levels of memory for one layer, and the energy they cost.
 
-use crate::profile::{HardwareProfile, MemoryLevel, PerOperand};
+use crate::profile::{HardwareProfile, MemoryLevel};
 
 /// Bits of each kind of data that are read from a level and written to it.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
@@ -24,16 +24,6 @@ impl Traffic {
 
     pub fn bits(&self) -> f64 {
         self.read_bits() + self.written_bits()
-    }
-
-    /// Energy in picojoules at these prices of a bit.
-    pub fn energy_pj(&self, read: &PerOperand, write: &PerOperand) -> f64 {
-        self.weights_read * read.weights
-            + self.inputs_read * read.inputs
-            + self.outputs_read * read.outputs
-            + self.weights_written * write.weights
-            + self.inputs_written * write.inputs
-            + self.outputs_written * write.outputs
     }
 
     /// Adds what a level sees of the traffic of the next level out: what comes in is written
@@ -60,39 +50,101 @@ pub(crate) struct LayerTraffic {
 /// The levels of a device as the cost model needs them, without names.
 #[derive(Debug, Clone)]
 pub(crate) struct Levels {
-    /// Prices of reading and writing a bit, nearest level first.
-    prices: Vec<(PerOperand, PerOperand)>,
-    /// Bits a cycle of each level.
-    bits_per_cycle: Vec<f64>,
+    n_levels: usize,
+    /// Picojoules of a bit that moves at each of the three places, in all levels it touches.
+    array_pj: Prices,
+    between_pj: Prices,
+    furthest_pj: Prices,
+    /// Picojoules of reading a bit of weights from the furthest level.
+    furthest_weight_pj: f64,
+    /// Bits a cycle of the slowest level in between, and of the furthest.
+    between_bits_per_cycle: f64,
+    furthest_bits_per_cycle: f64,
     /// Whether transfers hide behind computing.
     pub overlapped: bool,
+}
+
+/// Picojoules a bit for each field of [`Traffic`].
+#[derive(Debug, Clone, Copy)]
+struct Prices {
+    weights_read: f64,
+    inputs_read: f64,
+    outputs_read: f64,
+    outputs_written: f64,
+}
+
+impl Prices {
+    const FREE: Prices =
+        Prices { weights_read: 0.0, inputs_read: 0.0, outputs_read: 0.0, outputs_written: 0.0 };
+
+    /// Adds what a level charges for moving a bit in or out through it: `outside` when the
+    /// bit moves at the level itself, otherwise on its way between the level and the next.
+    fn add(&mut self, level: &MemoryLevel, outside: bool) {
+        let (read, write) = (&level.read_pj_per_bit, &level.write_pj_per_bit);
+        if outside {
+            self.weights_read += read.weights;
+            self.inputs_read += read.inputs;
+            self.outputs_read += read.outputs;
+            self.outputs_written += write.outputs;
+        } else {
+            self.weights_read += write.weights;
+            self.inputs_read += write.inputs;
+            self.outputs_read += write.outputs;
+            self.outputs_written += read.outputs;
+        }
+    }
+
+    fn of(&self, traffic: &Traffic) -> f64 {
+        self.weights_read * traffic.weights_read
+            + self.inputs_read * traffic.inputs_read
+            + self.outputs_read * traffic.outputs_read
+            + self.outputs_written * traffic.outputs_written
+    }
 }
 
 impl Levels {
     pub fn of(profile: &HardwareProfile) -> Self {
         let levels = profile.memory();
-        let price = |level: &MemoryLevel| (level.read_pj_per_bit, level.write_pj_per_bit);
+        let last = levels.len() - 1;
+        let (mut array_pj, mut between_pj, mut furthest_pj) =
+            (Prices::FREE, Prices::FREE, Prices::FREE);
+        for (position, level) in levels.iter().enumerate() {
+            match position {
+                0 => array_pj.add(level, true),
+                _ if position == last => furthest_pj.add(level, true),
+                _ => between_pj.add(level, true),
+            }
+            // What crosses the next level out passes through this one.
+            if position + 1 == last {
+                furthest_pj.add(level, false);
+            } else if position < last {
+                between_pj.add(level, false);
+            }
+        }
+        let speed = |level: &MemoryLevel| level.bits_per_cycle.unwrap_or(f64::INFINITY);
         Self {
-            prices: levels.iter().map(price).collect(),
-            bits_per_cycle: levels
-                .iter()
-                .map(|level| level.bits_per_cycle.unwrap_or(f64::INFINITY))
-                .collect(),
+            n_levels: levels.len(),
+            array_pj,
+            between_pj,
+            furthest_pj,
+            furthest_weight_pj: levels[last].read_pj_per_bit.weights,
+            between_bits_per_cycle: levels[1..last].iter().map(speed).fold(f64::INFINITY, f64::min),
+            furthest_bits_per_cycle: speed(&levels[last]),
             overlapped: profile.on_chip().double_buffered,
         }
     }
 
     pub fn len(&self) -> usize {
-        self.prices.len()
+        self.n_levels
     }
 
     pub fn furthest_read_pj_per_bit(&self) -> f64 {
-        self.prices.last().expect("a device has levels").0.weights
+        self.furthest_weight_pj
     }
 
     /// What one level reads and writes, from its position.
     pub fn at(&self, level: usize, layer: &LayerTraffic) -> Traffic {
-        let last = self.prices.len() - 1;
+        let last = self.n_levels - 1;
         if level == last {
             return layer.furthest;
         }
@@ -104,15 +156,14 @@ impl Levels {
 
     /// Energy of all levels, in picojoules.
     pub fn energy_pj(&self, layer: &LayerTraffic) -> f64 {
-        let energies = self.prices.iter().enumerate();
-        energies.map(|(level, (read, write))| self.at(level, layer).energy_pj(read, write)).sum()
+        self.array_pj.of(&layer.array)
+            + self.between_pj.of(&layer.between)
+            + self.furthest_pj.of(&layer.furthest)
     }
 
     /// Cycles the transfers take: the slowest level beyond the nearest decides.
     pub fn cycles(&self, layer: &LayerTraffic) -> f64 {
-        let last = self.prices.len() - 1;
-        let furthest = layer.furthest.bits() / self.bits_per_cycle[last];
-        let between = self.bits_per_cycle[1..last].iter().map(|bits| layer.between.bits() / bits);
-        between.fold(furthest, f64::max)
+        let furthest = layer.furthest.bits() / self.furthest_bits_per_cycle;
+        furthest.max(layer.between.bits() / self.between_bits_per_cycle)
     }
 }

@@ -74,6 +74,6 @@ fn a_layer_bound_by_the_array_costs_the_product_of_its_widths() {
     for (w, a) in [(8, 5), (4, 8), (6, 6), (8, 8)] {
         let cost = model.layer(0, bits(w, a));
         let ratio = cost.cycles as f64 / cost.compute_cycles as f64;
-        assert!(ratio < 1.03, "{w}/{a} waits for little but its first tile: {ratio}");
+        assert!(ratio < 1.1, "{w}/{a} waits for little but its first tile: {ratio}");
     }
 }

@@ -40,6 +40,11 @@ fn a_profile_offers_the_widths_that_change_something() {
         ("bitfusion", vec![1, 2, 4, 8], vec![1, 2, 4, 8]),
         ("bismo-edge", (1..=8).collect(), (1..=8).collect()),
         ("bismo-cloud", (1..=8).collect(), (1..=8).collect()),
+        ("eyeriss-like", vec![2, 3, 4, 5, 6, 7, 8], vec![8]),
+        ("a100", vec![1, 2, 4, 8], vec![1, 2, 4, 8]),
+        ("h100", vec![1, 2, 4, 8], vec![1, 2, 4, 8]),
+        ("stripes", (1..=8).collect(), (1..=8).collect()),
+        ("loom-1b", (1..=8).collect(), (1..=8).collect()),
     ] {
         let choices = profile(name).choices();
         let widths = |bits: Vec<haq_simulator::Bits>| -> Vec<u8> {
@@ -57,6 +62,9 @@ fn a_search_without_a_budget_has_something_to_trade() {
         ("bitfusion", CostKind::Latency),
         ("bismo-edge", CostKind::Latency),
         ("bismo-cloud", CostKind::Latency),
+        ("stripes", CostKind::Latency),
+        ("loom-1b", CostKind::Latency),
+        ("t4", CostKind::Latency),
     ] {
         assert_eq!(profile(name).default_objective(), expected, "{name}");
     }

@@ -18,22 +18,34 @@ pub(crate) struct StreamedLayer {
     sweeps: u64,
     /// Words of `dot_width` bits that one dot product takes.
     words: u64,
+    /// Pairs of tiles in a sweep.
+    tiles: u64,
     activations: Stream,
     weights: Stream,
     depthwise: bool,
     /// Bits of the words behind one bit of each activation and weight, whole batch.
-    pub activation_word_bits: u64,
-    pub weight_word_bits: u64,
+    pub activation_word_bits: f64,
+    pub weight_word_bits: f64,
 }
 
-/// The vectors of one operand in a sweep.
+/// The vectors of one operand in a sweep, as many at once as the array works on.
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Stream {
-    vectors: u64,
-    /// Vectors the array works on at once.
-    tile: u64,
+    tiles: f64,
     /// Cycles to load one bit plane of all vectors.
     plane_cycles: u64,
+    /// The tiles at which waiting can be longest: between the first and the last full one
+    /// the wait is linear.
+    corners: [Corner; 3],
+}
+
+/// One tile of a stream.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Corner {
+    /// Tiles before it.
+    index: f64,
+    /// Cycles to load one bit plane of all vectors up to and with this tile.
+    plane_cycles: f64,
 }
 
 /// Cycles of a layer.
@@ -64,19 +76,12 @@ impl BitSerialArray {
         StreamedLayer {
             sweeps,
             words,
-            activations: Stream {
-                vectors: positions,
-                tile: self.rows,
-                plane_cycles: activation_words * cycles_per_word,
-            },
-            weights: Stream {
-                vectors: channels,
-                tile: self.cols,
-                plane_cycles: weight_words * cycles_per_word,
-            },
+            tiles: positions.div_ceil(self.rows) * channels.div_ceil(self.cols),
+            activations: Stream::new(positions, self.rows, activation_words * cycles_per_word),
+            weights: Stream::new(channels, self.cols, weight_words * cycles_per_word),
             depthwise,
-            activation_word_bits: sweeps * activation_words * self.dot_width,
-            weight_word_bits: sweeps * weight_words * self.dot_width,
+            activation_word_bits: (sweeps * activation_words * self.dot_width) as f64,
+            weight_word_bits: (sweeps * weight_words * self.dot_width) as f64,
         }
     }
 
@@ -87,21 +92,20 @@ impl BitSerialArray {
 }
 
 impl Stream {
-    fn tiles(&self) -> u64 {
-        self.vectors.div_ceil(self.tile)
-    }
-
-    /// Cycles until tile `index` is there, when a vector has `bits` planes.
-    fn ready(&self, index: u64, bits: f64) -> f64 {
-        let vectors = (self.tile * (index + 1)).min(self.vectors);
-        self.plane_cycles as f64 * bits * vectors as f64 / self.vectors as f64
-    }
-
-    /// The tiles at which waiting can be longest: between the first and the last full one
-    /// the wait is linear.
-    fn corners(&self) -> [u64; 3] {
-        let last = self.tiles() - 1;
-        [0, last.saturating_sub(1), last]
+    fn new(vectors: u64, tile: u64, plane_cycles: u64) -> Self {
+        let last = vectors.div_ceil(tile) - 1;
+        let corner = |index: u64| {
+            let loaded = (tile * (index + 1)).min(vectors);
+            Corner {
+                index: index as f64,
+                plane_cycles: plane_cycles as f64 * (loaded as f64 / vectors as f64),
+            }
+        };
+        Self {
+            tiles: (last + 1) as f64,
+            plane_cycles,
+            corners: [corner(0), corner(last.saturating_sub(1)), corner(last)],
+        }
     }
 }
 
@@ -109,29 +113,30 @@ impl StreamedLayer {
     /// Cycles at these promoted widths.
     pub fn cycles(&self, bits: LayerBits, efficiency: f64) -> StreamedCycles {
         let (w, a) = (u64::from(bits.weight.get()), u64::from(bits.activation.get()));
-        let tiles = self.activations.tiles() * self.weights.tiles();
-        let compute = self.sweeps * tiles * self.words * w * a;
+        let compute = self.sweeps * self.tiles * self.words * w * a;
         let load =
             self.sweeps * (self.activations.plane_cycles * a).max(self.weights.plane_cycles * w);
+        let (w, a) = (w as f64, a as f64);
+        // Cycles of the array for one bit of both operands of a pair of tiles.
+        let plane = self.words as f64 / efficiency;
         let sweep = if self.depthwise {
-            self.depthwise_sweep(w as f64, a as f64, efficiency)
+            self.depthwise_sweep(w, a, plane)
         } else {
-            let tile = (self.words * w * a) as f64 / efficiency;
-            let activations = (&self.activations, a as f64);
-            let weights = (&self.weights, w as f64);
-            nested(activations, weights, tile).min(nested(weights, activations, tile))
+            let activations = (&self.activations, a);
+            let weights = (&self.weights, w);
+            nested(activations, weights, plane).min(nested(weights, activations, plane))
         };
         StreamedCycles { compute, load, total: self.sweeps as f64 * sweep }
     }
 
     /// Channels bring their own activations, so that nothing is passed by twice: the longest
     /// of the three stages, after the shorter load that the first tiles cannot hide.
-    fn depthwise_sweep(&self, w: f64, a: f64, efficiency: f64) -> f64 {
+    fn depthwise_sweep(&self, w: f64, a: f64, plane: f64) -> f64 {
         let (activations, weights) =
             (self.activations.plane_cycles as f64 * a, self.weights.plane_cycles as f64 * w);
-        let tiles = self.activations.tiles() as f64;
-        let busy = tiles * self.weights.tiles() as f64 * self.words as f64 * w * a / efficiency;
-        let exposed = (activations.min(weights) - busy / tiles).max(0.0);
+        let first = self.weights.tiles * plane * w * a;
+        let busy = self.activations.tiles * first;
+        let exposed = (activations.min(weights) - first).max(0.0);
         activations.max(weights).max(busy + exposed)
     }
 }
@@ -139,21 +144,22 @@ impl StreamedLayer {
 /// Cycles of a sweep with the tiles of `outer` outside those of `inner`; each stream comes
 /// with its bits.
 ///
-/// - `tile`: cycles the array works on one pair of tiles
-fn nested(outer: (&Stream, f64), inner: (&Stream, f64), tile: f64) -> f64 {
+/// - `plane`: cycles the array works on one bit of both operands of a pair of tiles
+fn nested(outer: (&Stream, f64), inner: (&Stream, f64), plane: f64) -> f64 {
     let ((outer, outer_bits), (inner, inner_bits)) = (outer, inner);
-    let (n_outer, n_inner) = (outer.tiles() as f64, inner.tiles() as f64);
+    let one_plane = plane * outer_bits;
+    let tile = one_plane * inner_bits;
+    let sweep = inner.tiles * tile;
     // All products but those with the last plane of the inner operand are done by the time
     // it arrives; of the outer operand, those with the first plane of the inner one.
-    let inner_wait = |index: u64| {
-        let done = tile - tile / inner_bits + 1.0;
-        inner.ready(index, inner_bits) - done + (n_outer * n_inner - index as f64) * tile
-    };
-    let outer_wait = |index: u64| {
-        let done = tile / inner_bits;
-        outer.ready(index, outer_bits) - done + (n_outer - index as f64) * n_inner * tile
-    };
-    let inner = inner.corners().into_iter().map(inner_wait);
-    let outer = outer.corners().into_iter().map(outer_wait);
-    inner.chain(outer).fold(0.0, f64::max)
+    let inner_rest = outer.tiles * sweep - (tile - one_plane + 1.0);
+    let outer_rest = outer.tiles * sweep - one_plane;
+    let mut longest = 0.0f64;
+    for corner in &inner.corners {
+        longest = longest.max(corner.plane_cycles * inner_bits + inner_rest - corner.index * tile);
+    }
+    for corner in &outer.corners {
+        longest = longest.max(corner.plane_cycles * outer_bits + outer_rest - corner.index * sweep);
+    }
+    longest
 }

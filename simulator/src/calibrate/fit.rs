@@ -91,9 +91,9 @@ fn damped_step(jacobian: &[Vec<f64>], errors: &[f64], damping: f64) -> Vec<f64> 
         system.swap(column, pivot);
         for row in column + 1..n {
             let factor = system[row][column] / system[column][column];
-            for entry in column..=n {
-                let above = system[column][entry];
-                system[row][entry] -= factor * above;
+            let (above, below) = system.split_at_mut(row);
+            for (entry, above) in below[0].iter_mut().zip(&above[column]).skip(column) {
+                *entry -= factor * above;
             }
         }
     }

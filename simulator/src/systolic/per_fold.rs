@@ -66,7 +66,8 @@ impl PerFoldLayer {
             false => self.refetched_inputs,
         };
         // The tool drains whole lines, and one more when lines fill the buffer exactly.
-        let drained_line = !(self.written as f64 <= outputs) && outputs % self.cols as f64 == 0.0;
+        let overflows = self.written as f64 > outputs;
+        let drained_line = overflows && outputs % self.cols as f64 == 0.0;
         PerFoldElements {
             weights: self.groups * self.weights * weight_passes,
             inputs: self.groups * read,

@@ -136,7 +136,17 @@ fn search(loops: &Tiled, device: &TileDevice, widths: TileWidths) -> Plan {
         }
     });
     let (_, tile, moves) = best.expect("the smallest tile is always tried");
-    scorer.plan(&tile, &moves)
+    let plan = scorer.plan(&tile, &moves);
+    match device.goal {
+        TilingGoal::FewestCycles => plan,
+        // A tiling for traffic says when data move; the array computes without its borders.
+        TilingGoal::LeastTraffic => {
+            let longest = loops.out_h.max(loops.out_w);
+            let whole = [loops.batch, longest, loops.in_channels, loops.out_channels];
+            let whole = Tile::cut(loops, device, widths, whole);
+            Plan { compute_cycles: whole.compute_cycles, input_tiles: 1, ..plan }
+        }
+    }
 }
 
 /// Visits the tiles that fit, largest first; the smallest one in any case.
@@ -287,18 +297,14 @@ impl<'a> Scorer<'a> {
 
     /// What no order can go below: each operand moved once, one tile of each exposed.
     fn bound(&self, tile: &Tile) -> Score {
-        let once = |operand: usize| {
-            let counts = (0..LOOPS).filter(|index| self.depends[operand][*index]);
-            counts.fold(tile.bits[operand], |bits, index| bits * tile.counts[index] as f64)
-        };
-        let moves =
-            Moves { bits: [once(WEIGHTS), once(ACTIVATIONS), once(RESULTS)], resident: tile.bits };
+        let bits = array::from_fn(|operand| self.once(tile, operand));
+        let moves = Moves { bits, resident: tile.bits };
         let score = self.score(tile, &moves);
         match self.device.goal {
             TilingGoal::FewestCycles => {
-                let traffic = self.traffic(&moves) / self.device.bits_per_cycle;
-                let start =
-                    (self.first_bits(&tile.bits) + tile.bits[RESULTS]) / self.device.bits_per_cycle;
+                let bits_per_cycle = self.device.bits_per_cycle;
+                let traffic = self.traffic(tile, &moves) / bits_per_cycle;
+                let start = (self.first_bits(&tile.bits) + tile.bits[RESULTS]) / bits_per_cycle;
                 let computing = tile.compute_cycles as f64 / self.device.efficiency;
                 Score { first: (computing + start).max(traffic), second: score.second }
             }
@@ -306,9 +312,27 @@ impl<'a> Scorer<'a> {
         }
     }
 
-    /// Bits across the furthest level, groups included; results count as partial sums.
-    fn traffic(&self, moves: &Moves) -> f64 {
-        let results = moves.bits[RESULTS] * if self.device.acc_roundtrip { 2.0 } else { 1.0 };
+    /// Bits of an operand when every tile of it moves once.
+    fn once(&self, tile: &Tile, operand: usize) -> f64 {
+        let counts = (0..LOOPS).filter(|index| self.depends[operand][*index]);
+        counts.fold(tile.bits[operand], |bits, index| bits * tile.counts[index] as f64)
+    }
+
+    /// Elements of the result of one group.
+    fn results(&self) -> f64 {
+        let loops = self.loops;
+        (loops.batch * loops.out_h * loops.out_w * loops.out_channels) as f64
+    }
+
+    /// Bits across the furthest level, groups included. Where partial sums are not always
+    /// read back, only visits after the first count: the last write is the same for all.
+    fn traffic(&self, tile: &Tile, moves: &Moves) -> f64 {
+        let results = if self.device.acc_roundtrip {
+            2.0 * moves.bits[RESULTS]
+        } else {
+            let visits = moves.bits[RESULTS] / self.once(tile, RESULTS);
+            2.0 * (visits - 1.0) * self.results() * self.device.acc_bits as f64
+        };
         self.loops.groups as f64 * (moves.bits[WEIGHTS] + moves.bits[ACTIVATIONS] + results)
     }
 
@@ -318,7 +342,7 @@ impl<'a> Scorer<'a> {
     }
 
     fn score(&self, tile: &Tile, moves: &Moves) -> Score {
-        let traffic = self.traffic(moves);
+        let traffic = self.traffic(tile, moves);
         match self.device.goal {
             TilingGoal::LeastTraffic => {
                 Score { first: traffic, second: tile.compute_cycles as f64 }
@@ -335,21 +359,19 @@ impl<'a> Scorer<'a> {
     }
 
     fn plan(&self, tile: &Tile, moves: &Moves) -> Plan {
-        let loops = self.loops;
-        let groups = loops.groups as f64;
-        let acc = self.device.acc_bits as f64;
-        let counts = tile.counts;
-        let repeats = (counts[BATCH] * counts[ROWS] * counts[COLS] * counts[OUTPUTS]) as f64;
-        let once = tile.bits[RESULTS] * repeats;
-        let exact = (loops.batch * loops.out_h * loops.out_w * loops.out_channels) as f64;
-        let elements = if self.device.acc_roundtrip { once / acc } else { exact };
+        let groups = self.loops.groups as f64;
+        let once = self.once(tile, RESULTS);
+        let elements = match self.device.acc_roundtrip {
+            true => once / self.device.acc_bits as f64,
+            false => self.results(),
+        };
         Plan {
             compute_cycles: tile.compute_cycles,
             weight_bits: groups * moves.bits[WEIGHTS],
             input_bits: groups * moves.bits[ACTIVATIONS],
             output_elements: groups * elements,
             output_visits: moves.bits[RESULTS] / once,
-            input_tiles: counts[INPUTS],
+            input_tiles: tile.counts[INPUTS],
             first_bits: self.first_bits(&moves.resident),
             last_bits: moves.resident[RESULTS],
         }

@@ -152,3 +152,7 @@ pub fn resnet18() -> Vec<Layer> {
     layers.push(linear("fc", 512, 1000));
     layers
 }
+
+pub fn builtin_text(name: &str) -> &'static str {
+    builtin(name).unwrap()
+}
