@@ -65,8 +65,9 @@ impl Model {
         card: Option<Card>,
     ) -> Result<Self, ModelError> {
         let digest = hexadecimal(&Sha256::digest(&bytes));
-        let graph = Graph::from_bytes(&bytes, folder)
-            .map_err(|source| ModelError::Network { path: name.clone(), source })?;
+        let named = |source| ModelError::Network { path: name.clone(), source };
+        let graph = Graph::from_bytes(&bytes, folder).map_err(named)?;
+        let graph = graph.with_open_batch().unwrap_or(graph).folded().map_err(named)?;
         let layers = graph.quantizable_layers();
         Ok(Self { name, digest, graph, layers, card })
     }

@@ -275,6 +275,7 @@ pub fn run(plan: &Plan) -> RunView {
             best_episode: best.as_ref().map(|best| best.index),
             best_test: best.as_ref().map(|best| lower(&best.quality)),
             float_test: Some(lower(&float_quality)),
+            tested: Vec::new(),
         },
         best_layers: best.map_or(Vec::new(), |best| world.layer_costs(&best.policy)),
         tested: Vec::new(),

@@ -104,6 +104,7 @@ pub fn result(state: RunState) -> RunResult {
         best_episode: None,
         best_test: None,
         float_test: None,
+        tested: Vec::new(),
     }
 }
 

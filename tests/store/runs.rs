@@ -74,6 +74,7 @@ fn a_run_keeps_how_it_ended() {
         best_episode: Some(0),
         best_test: top1(0.89),
         float_test: top1(0.97),
+        tested: vec![(episode(0, 0.9, 0.004).policy, Quality::default())],
         ..result(RunState::Completed)
     };
     store.finish(run, &ended).unwrap();
