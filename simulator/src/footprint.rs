@@ -21,6 +21,9 @@ struct Group {
 struct Step {
     name: String,
     groups: std::ops::Range<usize>,
+    /// Bytes when all activations have one width, `[bits - 1]`: no policy whose widest
+    /// activations have it takes more.
+    most_bytes: [u64; 16],
 }
 
 /// Live tensors of a network at every step that can be the peak.
@@ -55,8 +58,15 @@ impl Footprint {
             for (layer, elements) in tensors {
                 footprint.add(first, layer, elements * batch, &stored);
             }
-            footprint.steps.push(Step { name, groups: first..footprint.groups.len() });
+            let groups = first..footprint.groups.len();
+            let most_bytes = std::array::from_fn(|width| {
+                footprint.groups[groups.clone()].iter().map(|group| group.bytes[width]).sum()
+            });
+            footprint.steps.push(Step { name, groups, most_bytes });
         }
+        // The largest first, so that the others need not be looked at closely.
+        let eight = width_index(Bits::EIGHT);
+        footprint.steps.sort_by_key(|step| std::cmp::Reverse(step.most_bytes[eight]));
         Ok(footprint)
     }
 
@@ -85,11 +95,15 @@ impl Footprint {
 
     /// Bytes of the worst step, and its name.
     pub fn peak(&self, bits: &[LayerBits]) -> (u64, &str) {
+        let widest = bits.iter().map(|layer| layer.activation).max().unwrap_or(Bits::MIN);
+        let widest = width_index(widest);
         let mut peak = (0, "");
         for step in &self.steps {
-            let bytes = self.bytes(step, bits);
-            if bytes > peak.0 {
-                peak = (bytes, step.name.as_str());
+            if step.most_bytes[widest] > peak.0 {
+                let bytes = self.bytes(step, bits);
+                if bytes > peak.0 {
+                    peak = (bytes, step.name.as_str());
+                }
             }
         }
         peak

@@ -25,14 +25,27 @@ impl Traffic {
     pub fn bits(&self) -> f64 {
         self.read_bits() + self.written_bits()
     }
+}
 
-    /// Adds what a level sees of the traffic of the next level out: what comes in is written
-    /// here, what goes out is read here.
-    fn pass_through(&mut self, outer: &Traffic) {
-        self.weights_written += outer.weights_read;
-        self.inputs_written += outer.inputs_read;
-        self.outputs_written += outer.outputs_read;
-        self.outputs_read += outer.outputs_written;
+/// What moves inwards, and what comes back, at one place.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub(crate) struct Flow {
+    pub weights: f64,
+    pub inputs: f64,
+    /// Partial sums that are read again, and sums and results that are written.
+    pub sums_in: f64,
+    pub sums_out: f64,
+}
+
+impl Flow {
+    #[inline]
+    pub fn inwards(&self) -> f64 {
+        self.weights + self.inputs + self.sums_in
+    }
+
+    #[inline]
+    pub fn bits(&self) -> f64 {
+        self.inwards() + self.sums_out
     }
 }
 
@@ -40,11 +53,11 @@ impl Traffic {
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub(crate) struct LayerTraffic {
     /// What the array reads and writes at the nearest level.
-    pub array: Traffic,
+    pub array: Flow,
     /// What crosses every level between nearest and furthest.
-    pub between: Traffic,
+    pub between: Flow,
     /// What crosses the furthest level.
-    pub furthest: Traffic,
+    pub furthest: Flow,
 }
 
 /// The levels of a device as the cost model needs them, without names.
@@ -64,42 +77,45 @@ pub(crate) struct Levels {
     pub overlapped: bool,
 }
 
-/// Picojoules a bit for each field of [`Traffic`].
+/// Picojoules a bit for each field of a [`Flow`].
 #[derive(Debug, Clone, Copy)]
 struct Prices {
-    weights_read: f64,
-    inputs_read: f64,
-    outputs_read: f64,
-    outputs_written: f64,
+    weights: f64,
+    inputs: f64,
+    sums_in: f64,
+    sums_out: f64,
 }
 
 impl Prices {
-    const FREE: Prices =
-        Prices { weights_read: 0.0, inputs_read: 0.0, outputs_read: 0.0, outputs_written: 0.0 };
+    const FREE: Prices = Prices { weights: 0.0, inputs: 0.0, sums_in: 0.0, sums_out: 0.0 };
 
-    /// Adds what a level charges for moving a bit in or out through it: `outside` when the
-    /// bit moves at the level itself, otherwise on its way between the level and the next.
-    fn add(&mut self, level: &MemoryLevel, outside: bool) {
-        let (read, write) = (&level.read_pj_per_bit, &level.write_pj_per_bit);
-        if outside {
-            self.weights_read += read.weights;
-            self.inputs_read += read.inputs;
-            self.outputs_read += read.outputs;
-            self.outputs_written += write.outputs;
-        } else {
-            self.weights_read += write.weights;
-            self.inputs_read += write.inputs;
-            self.outputs_read += write.outputs;
-            self.outputs_written += read.outputs;
-        }
+    /// Adds what a level charges: for a flow at its own inner side, or for the one at its
+    /// outer side, which is written to it on the way in and read on the way out.
+    fn add(&mut self, level: &MemoryLevel, side: Side) {
+        let (inwards, outwards) = match side {
+            Side::Inner => (&level.read_pj_per_bit, &level.write_pj_per_bit),
+            Side::Outer => (&level.write_pj_per_bit, &level.read_pj_per_bit),
+        };
+        self.weights += inwards.weights;
+        self.inputs += inwards.inputs;
+        self.sums_in += inwards.outputs;
+        self.sums_out += outwards.outputs;
     }
 
-    fn of(&self, traffic: &Traffic) -> f64 {
-        self.weights_read * traffic.weights_read
-            + self.inputs_read * traffic.inputs_read
-            + self.outputs_read * traffic.outputs_read
-            + self.outputs_written * traffic.outputs_written
+    #[inline]
+    fn of(&self, flow: &Flow) -> f64 {
+        self.weights * flow.weights
+            + self.inputs * flow.inputs
+            + self.sums_in * flow.sums_in
+            + self.sums_out * flow.sums_out
     }
+}
+
+/// The two sides data reach a level from.
+#[derive(Clone, Copy)]
+enum Side {
+    Inner,
+    Outer,
 }
 
 impl Levels {
@@ -110,15 +126,15 @@ impl Levels {
             (Prices::FREE, Prices::FREE, Prices::FREE);
         for (position, level) in levels.iter().enumerate() {
             match position {
-                0 => array_pj.add(level, true),
-                _ if position == last => furthest_pj.add(level, true),
-                _ => between_pj.add(level, true),
+                0 => array_pj.add(level, Side::Inner),
+                _ if position == last => furthest_pj.add(level, Side::Inner),
+                _ => between_pj.add(level, Side::Inner),
             }
             // What crosses the next level out passes through this one.
             if position + 1 == last {
-                furthest_pj.add(level, false);
+                furthest_pj.add(level, Side::Outer);
             } else if position < last {
-                between_pj.add(level, false);
+                between_pj.add(level, Side::Outer);
             }
         }
         let speed = |level: &MemoryLevel| level.bits_per_cycle.unwrap_or(f64::INFINITY);
@@ -145,16 +161,25 @@ impl Levels {
     /// What one level reads and writes, from its position.
     pub fn at(&self, level: usize, layer: &LayerTraffic) -> Traffic {
         let last = self.n_levels - 1;
-        if level == last {
-            return layer.furthest;
+        let flow = |position: usize| match position {
+            0 => layer.array,
+            _ if position == last => layer.furthest,
+            _ => layer.between,
+        };
+        let inner = flow(level);
+        let outer = if level < last { flow(level + 1) } else { Flow::default() };
+        Traffic {
+            weights_read: inner.weights,
+            inputs_read: inner.inputs,
+            outputs_read: inner.sums_in + outer.sums_out,
+            weights_written: outer.weights,
+            inputs_written: outer.inputs,
+            outputs_written: inner.sums_out + outer.sums_in,
         }
-        let mut traffic = if level == 0 { layer.array } else { layer.between };
-        let outer = if level + 1 == last { layer.furthest } else { layer.between };
-        traffic.pass_through(&outer);
-        traffic
     }
 
     /// Energy of all levels, in picojoules.
+    #[inline]
     pub fn energy_pj(&self, layer: &LayerTraffic) -> f64 {
         self.array_pj.of(&layer.array)
             + self.between_pj.of(&layer.between)
@@ -162,6 +187,7 @@ impl Levels {
     }
 
     /// Cycles the transfers take: the slowest level beyond the nearest decides.
+    #[inline]
     pub fn cycles(&self, layer: &LayerTraffic) -> f64 {
         let furthest = layer.furthest.bits() / self.furthest_bits_per_cycle;
         furthest.max(layer.between.bits() / self.between_bits_per_cycle)

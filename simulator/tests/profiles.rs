@@ -313,3 +313,30 @@ leak_scale = 1.0
 "#;
     HardwareProfile::parse(text, "example.toml").unwrap();
 }
+
+#[test]
+fn the_guide_documents_every_key_and_its_example_loads() {
+    let guide = include_str!("../../hw-profiles/README.md");
+    let start = guide.find("```toml\n").unwrap() + "```toml\n".len();
+    let example = &guide[start..start + guide[start..].find("```").unwrap()];
+    let profile = HardwareProfile::parse(example, "my-npu.toml").unwrap();
+    assert_eq!(profile.precision().promote(bits(3, 8)).rate, 2.0);
+
+    // What the reader knows in each table is what an unknown key is told.
+    let tables = ["[compute]", "[precision]", "[[memory]]", "[energy]", "schema = 1"];
+    for text in profiles().map(|profile| profile.source().to_owned()) {
+        for table in tables {
+            let broken = text.replacen(table, &format!("{table}\nunknown_key = 1"), 1);
+            let error = HardwareProfile::parse(&broken, "x").unwrap_err().to_string();
+            let (_, known) = error.split_once("known here: ").expect(&error);
+            for key in known.split(", ") {
+                let named = [format!("`{key}`"), format!("[{key}]")];
+                let named = named.iter().any(|name| guide.contains(name));
+                assert!(named, "{key} is not in the guide");
+            }
+        }
+    }
+    for name in builtin_names() {
+        assert!(guide.contains(name), "{name} is not in the guide");
+    }
+}

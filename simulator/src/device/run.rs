@@ -8,7 +8,7 @@ use crate::{
     systolic::{Mapping, PerFoldLayer, SystolicArray},
     tensor_core::TensorCoreArray,
     tiling::{Plan, Plans, TileWidths, TilingGoal},
-    traffic::{LayerTraffic, Traffic},
+    traffic::{Flow, LayerTraffic},
 };
 
 impl Device {
@@ -50,21 +50,20 @@ impl Device {
         if input_bits > self.input_buffer_bits {
             // An input that does not fit beside the array is fetched again for every fold
             // that reads it.
-            between.inputs_read = once.inputs_read.max(fetched.min(input_bits * mapping.folds));
+            between.inputs = once.inputs.max(fetched.min(input_bits * mapping.folds));
         }
         let furthest = match outside {
-            Outside::Weights if self.caches_weights => Traffic::default(),
-            Outside::Weights => Traffic { weights_read: once.weights_read, ..Traffic::default() },
+            Outside::Weights if self.caches_weights => Flow::default(),
+            Outside::Weights => Flow { weights: once.weights, ..Flow::default() },
             Outside::Tiled(plans) => self.planned(case, plans.at(&self.tiles, case.tile(1, 1))),
             Outside::PerFold(layer) => self.fold_by_fold(case, layer),
         };
         let traffic = LayerTraffic {
-            array: Traffic {
-                weights_read: mapping.weight_reads * case.weight_bits,
-                inputs_read: fetched,
-                outputs_read: mapping.partial_sum_reads * self.acc_bits,
-                outputs_written: mapping.partial_sum_writes * self.acc_bits,
-                ..Traffic::default()
+            array: Flow {
+                weights: mapping.weight_reads * case.weight_bits,
+                inputs: fetched,
+                sums_in: mapping.partial_sum_reads * self.acc_bits,
+                sums_out: mapping.partial_sum_writes * self.acc_bits,
             },
             between,
             furthest,
@@ -80,20 +79,20 @@ impl Device {
         let (tile_m, tile_n) = array.tile(shape);
         let mut furthest = case.once();
         if array.writes_accumulators {
-            furthest.outputs_written = counts.outputs * self.acc_bits;
+            furthest.sums_out = counts.outputs * self.acc_bits;
         }
         let reread = |tiles: u64| tiles as f64;
         let traffic = LayerTraffic {
-            array: Traffic {
+            array: Flow {
                 // A tile shares its weights among positions, its inputs among channels.
-                weights_read: counts.macs / tile_m as f64 * case.weight_bits,
-                inputs_read: counts.macs / tile_n as f64 * case.input_bits,
-                outputs_written: counts.outputs * self.acc_bits,
-                ..Traffic::default()
+                weights: counts.macs / tile_m as f64 * case.weight_bits,
+                inputs: counts.macs / tile_n as f64 * case.input_bits,
+                sums_out: counts.outputs * self.acc_bits,
+                ..Flow::default()
             },
-            between: Traffic {
-                weights_read: furthest.weights_read * reread(shape.positions.div_ceil(tile_m)),
-                inputs_read: furthest.inputs_read * reread(shape.outputs.div_ceil(tile_n)),
+            between: Flow {
+                weights: furthest.weights * reread(shape.positions.div_ceil(tile_m)),
+                inputs: furthest.inputs * reread(shape.outputs.div_ceil(tile_n)),
                 ..furthest
             },
             furthest,
@@ -124,12 +123,11 @@ impl Device {
         let plan = plans.at(&self.tiles, case.tile(lanes, promotion.passes));
         let sums = counts.outputs * plan.input_tiles as f64 * self.acc_bits;
         let traffic = LayerTraffic {
-            array: Traffic {
-                weights_read: counts.macs * case.weight_bits,
-                inputs_read: counts.macs * case.input_bits,
-                outputs_read: sums,
-                outputs_written: sums,
-                ..Traffic::default()
+            array: Flow {
+                weights: counts.macs * case.weight_bits,
+                inputs: counts.macs * case.input_bits,
+                sums_in: sums,
+                sums_out: sums,
             },
             between: case.once(),
             furthest: self.planned(case, plan),
@@ -166,18 +164,18 @@ impl Device {
         let bits = case.promotion.bits;
         let cycles = layer.cycles(bits, self.efficiency);
         let words = cycles.compute as f64 * array.dot_width as f64;
-        let streamed = Traffic {
-            weights_read: layer.weight_word_bits * f64::from(bits.weight.get()),
-            inputs_read: layer.activation_word_bits * f64::from(bits.activation.get()),
-            outputs_written: case.counts.outputs * case.output_bits,
-            ..Traffic::default()
+        let streamed = Flow {
+            weights: layer.weight_word_bits * f64::from(bits.weight.get()),
+            inputs: layer.activation_word_bits * f64::from(bits.activation.get()),
+            sums_out: case.counts.outputs * case.output_bits,
+            ..Flow::default()
         };
         let traffic = LayerTraffic {
-            array: Traffic {
-                weights_read: words * array.cols as f64,
-                inputs_read: words * array.rows as f64,
-                outputs_written: case.counts.outputs * self.acc_bits,
-                ..Traffic::default()
+            array: Flow {
+                weights: words * array.cols as f64,
+                inputs: words * array.rows as f64,
+                sums_out: case.counts.outputs * self.acc_bits,
+                ..Flow::default()
             },
             between: streamed,
             furthest: streamed,
@@ -198,12 +196,12 @@ impl Device {
         let macs = case.counts.macs;
         let plan = plans.at(&self.tiles, case.tile(1, 1));
         let traffic = LayerTraffic {
-            array: Traffic {
+            array: Flow {
                 // A row shares its weights among positions, a column its inputs among filters.
-                weights_read: macs / array.rows as f64 * case.weight_bits,
-                inputs_read: macs / array.cols as f64 * case.input_bits,
-                outputs_written: case.counts.outputs * self.acc_bits,
-                ..Traffic::default()
+                weights: macs / array.rows as f64 * case.weight_bits,
+                inputs: macs / array.cols as f64 * case.input_bits,
+                sums_out: case.counts.outputs * self.acc_bits,
+                ..Flow::default()
             },
             between: case.once(),
             furthest: self.planned(case, plan),
@@ -216,6 +214,7 @@ impl Device {
     }
 
     /// A run whose array starts with the first vectors and then computes while data move.
+    #[inline]
     fn start_early(
         &self,
         compute_cycles: u64,
@@ -226,7 +225,7 @@ impl Device {
     ) -> Run {
         let memory_cycles = self.levels.cycles(&traffic);
         // Nothing is waited for when nothing comes from outside.
-        let first = first_bits.min(traffic.furthest.read_bits()) / self.tiles.bits_per_cycle;
+        let first = first_bits.min(traffic.furthest.inwards()) / self.tiles.bits_per_cycle;
         let busy_cycles = compute_cycles as f64 / self.efficiency;
         Run {
             compute_cycles,
@@ -240,50 +239,53 @@ impl Device {
     }
 
     /// Computing and transfers at once with double buffers, one after the other without.
+    #[inline]
     fn overlap(&self, busy: f64, memory: f64) -> f64 {
         if self.levels.overlapped { busy.max(memory) } else { busy + memory }
     }
 
     /// What SCALE-Sim counts across the furthest level.
-    fn fold_by_fold(&self, case: &Case<'_>, layer: &PerFoldLayer) -> Traffic {
+    fn fold_by_fold(&self, case: &Case<'_>, layer: &PerFoldLayer) -> Flow {
         let [weights, inputs, outputs] = self.tiles.buffer_bits;
         let elements = layer.elements([
             weights / case.weight_bits,
             inputs / case.input_bits,
             outputs / case.output_bits,
         ]);
-        Traffic {
-            weights_read: elements.weights as f64 * case.weight_bits,
-            inputs_read: elements.inputs as f64 * case.input_bits,
-            outputs_written: elements.outputs as f64 * case.output_bits,
-            ..Traffic::default()
+        Flow {
+            weights: elements.weights as f64 * case.weight_bits,
+            inputs: elements.inputs as f64 * case.input_bits,
+            sums_out: elements.outputs as f64 * case.output_bits,
+            ..Flow::default()
         }
     }
 
     /// What a plan moves across the furthest level.
-    fn planned(&self, case: &Case<'_>, plan: &Plan) -> Traffic {
+    #[inline]
+    fn planned(&self, case: &Case<'_>, plan: &Plan) -> Flow {
         let (read, written) = plan.output_bits(&self.tiles, case.widths.out);
-        Traffic {
-            weights_read: plan.weight_bits,
-            inputs_read: plan.input_bits + case.counts.skip * case.output_bits,
-            outputs_read: read,
-            outputs_written: written,
-            ..Traffic::default()
+        Flow {
+            weights: plan.weight_bits,
+            inputs: plan.input_bits + case.counts.skip * case.output_bits,
+            sums_in: read,
+            sums_out: written,
         }
     }
 }
 
 impl Case<'_> {
     /// Every operand across a level once.
-    fn once(&self) -> Traffic {
-        Traffic {
-            weights_read: self.counts.weights * self.weight_bits,
-            inputs_read: self.counts.inputs * self.input_bits + self.counts.skip * self.output_bits,
-            outputs_written: self.counts.outputs * self.output_bits,
-            ..Traffic::default()
+    #[inline]
+    fn once(&self) -> Flow {
+        Flow {
+            weights: self.counts.weights * self.weight_bits,
+            inputs: self.counts.inputs * self.input_bits + self.counts.skip * self.output_bits,
+            sums_out: self.counts.outputs * self.output_bits,
+            ..Flow::default()
         }
     }
 
+    #[inline]
     fn tile(&self, lanes: u64, passes: u64) -> TileWidths {
         TileWidths { stored: self.widths.stored, lanes, passes }
     }
