@@ -40,7 +40,7 @@ impl DdpgProposer {
         config: DdpgConfig,
         seed: u64,
     ) -> Result<Self, SearchError> {
-        let agent = Ddpg::new(config, observer.len(), seed).map_err(agent_error)?;
+        let agent = Ddpg::new(config, observer.n_features(), seed).map_err(agent_error)?;
         Ok(Self { space, observer, agent, trajectory: Vec::new(), last_memory: Vec::new() })
     }
 

@@ -46,7 +46,7 @@ impl Observer {
     }
 
     /// Numbers in one observation.
-    pub fn len(&self) -> usize {
+    pub fn n_features(&self) -> usize {
         FEATURES.len() - usize::from(!self.with_budget)
     }
 
@@ -127,11 +127,11 @@ mod tests {
         let weight = Decision { layer: 1, operand: Operand::Weight };
         let observation = observer.observe(weight, 0.5, 0.25);
         let named: Vec<_> = FEATURES.iter().zip(&observation).collect();
-        assert_eq!(observation.len(), observer.len());
+        assert_eq!(observation.len(), observer.n_features());
         assert!(observation.iter().all(|v| (0.0..=1.0).contains(v)), "{named:?}");
         assert_eq!(observation, [1.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0, 1.0, 0.5, 0.25]);
         let activation = Decision { layer: 0, operand: Operand::Activation };
         assert_eq!(observer.observe(activation, 1.0, 1.0)[8], 0.0);
-        assert_eq!(Observer::new(&[conv(3, 16, 32, 1)], false).len(), 10);
+        assert_eq!(Observer::new(&[conv(3, 16, 32, 1)], false).n_features(), 10);
     }
 }
