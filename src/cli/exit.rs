@@ -1,6 +1,6 @@
 //! Exit codes, and which error gets which.
 
-use crate::{cli::output, search::SearchError};
+use crate::{cli::output, runner::RunnerError, search::SearchError};
 
 pub const DONE: u8 = 0;
 pub const FAILED: u8 = 1;
@@ -38,10 +38,11 @@ pub fn code_of(result: anyhow::Result<Ending>) -> u8 {
     if causes().any(|cause| cause.is::<UsageError>()) {
         return USAGE;
     }
-    let unreachable = |cause: &(dyn std::error::Error + 'static)| {
-        matches!(cause.downcast_ref(), Some(SearchError::BudgetNotReachable { .. }))
-    };
-    if causes().any(unreachable) { BUDGET_NOT_REACHABLE } else { FAILED }
+    // The runner passes errors of the search on as they are, so they do not show in the chain.
+    match error.downcast_ref() {
+        Some(RunnerError::Search(SearchError::BudgetNotReachable { .. })) => BUDGET_NOT_REACHABLE,
+        _ => FAILED,
+    }
 }
 
 /// Whoever read our output has stopped reading, as `head` does; that is no failure.

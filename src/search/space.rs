@@ -57,23 +57,22 @@ impl SearchSpace {
                     .copied()
                     .filter(|bits| layers[index].activation.contains(bits))
                     .collect();
+                if common.is_empty() {
+                    return Err(format!(
+                        "layers {} and {} read one tensor but allow no common activation bits; \
+                         pin both alike",
+                        layers[owner].name, layers[index].name
+                    ));
+                }
                 layers[owner].activation = common;
             }
         }
         for index in 0..layers.len() {
             let owner = layers[index].tensor_owner;
             layers[index].activation = layers[owner].activation.clone();
-            if layers[index].activation.is_empty() {
-                return Err(format!(
-                    "layers {} and {} read one tensor but allow no common activation bits; pin both alike",
-                    layers[owner].name, layers[index].name
-                ));
-            }
-            if layers[index].weight.is_empty() {
-                return Err(format!(
-                    "layer {} has no weight bits to choose from",
-                    layers[index].name
-                ));
+            if layers[index].weight.is_empty() || layers[index].activation.is_empty() {
+                let name = &layers[index].name;
+                return Err(format!("layer {name} has no bits to choose from"));
             }
         }
         let decisions = (0..layers.len()).flat_map(|layer| {

@@ -104,8 +104,10 @@ fn profiles_are_listed_shown_and_checked() {
     }
     let text =
         folder.haq(&["hw", "show", "bismo-edge"]).assert().success().get_output().stdout.clone();
-    let own = folder
-        .write("mine.toml", &String::from_utf8(text).unwrap().replace("clock_hz", "clock_hertz"));
+    let own = folder.write(
+        "mine.toml",
+        &String::from_utf8(text).unwrap().replacen("clock_hz", "clock_hertz = 1\nclock_hz", 1),
+    );
     let (message, code) = folder.failure(&["hw", "check", own.to_str().unwrap()]);
     assert!(message.contains("mine.toml:") && message.contains("clock_hertz"), "{message}");
     assert_eq!(code, 1);

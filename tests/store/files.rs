@@ -151,7 +151,7 @@ fn an_older_schema_is_upgraded_after_a_backup() {
             &path,
             "INSERT INTO runs VALUES (1, '2026-11-23T12:00:00.000Z', 'interrupted', NULL, 'old.onnx',
                  '1a2b', 'embedded', 'edge-tpu', 'ddpg', 'top1', 'size', 7, 200, 1, '[]', '[]',
-                 0.01, 0.02, 40000, 90000, '{}', 'key', 0, 0, 0.0, NULL, 3, 'host', 'boot', 1, 1, 0);
+                 0.01, 0.02, 40000, 90000, '{}', 'key', 0, 0, 0.0, NULL, '[]', 3, 'host', 'boot', 1, 1, 0);
              INSERT INTO layers VALUES (1, 0, 'old layer', 'conv', 1, 1, 0)",
         );
         let error = BlockingStore::open_read_only(&path).unwrap_err();
