@@ -44,6 +44,14 @@ impl WeightRows {
         }
     }
 
+    /// Rows of a dense layer, for tests of what works on rows.
+    #[cfg(test)]
+    pub fn of_dense(values: Vec<f32>, n_columns: usize) -> Self {
+        let n_rows = values.len() / n_columns;
+        let shape = vec![n_rows, n_columns];
+        Self { values, n_rows, n_columns, n_groups: 1, transposed: false, shape }
+    }
+
     /// The array that `values` stand for, in the layer's own layout.
     pub fn to_array(&self, values: &[f32]) -> Array {
         if self.transposed {

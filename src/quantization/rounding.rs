@@ -99,3 +99,96 @@ fn upper_factor_of_inverse(a: &[f64], n: usize) -> Option<Vec<f32>> {
     let values: Vec<f32> = Vec::try_from(upper.to_kind(Kind::Float).contiguous().view(-1)).ok()?;
     values.iter().all(|value| value.is_finite()).then_some(values)
 }
+
+#[cfg(test)]
+mod tests {
+    use serde::Deserialize;
+
+    use super::*;
+    use crate::domain::Bits;
+
+    /// Made by tests/reference/make_rounding_reference.py.
+    const REFERENCE: &str = include_str!("../../tests/reference/rounding.json");
+
+    #[derive(Deserialize)]
+    struct Case {
+        bits: u8,
+        second: Vec<f64>,
+        mean: Vec<f64>,
+        rows: Vec<Vec<f32>>,
+        scales: Vec<f32>,
+        rounded: Vec<Vec<f32>>,
+    }
+
+    impl Case {
+        fn layer(&self) -> (WeightRows, Moments, Vec<WeightGrid>) {
+            let n_columns = self.rows[0].len();
+            let weights = WeightRows::of_dense(self.rows.concat(), n_columns);
+            let moments = Moments::new(1, self.mean.clone(), self.second.clone());
+            let bits = Bits::new(self.bits).unwrap();
+            let grids = self.scales.iter().map(|&scale| WeightGrid::new(bits, scale)).collect();
+            (weights, moments, grids)
+        }
+    }
+
+    fn cases() -> Vec<Case> {
+        serde_json::from_str(REFERENCE).unwrap()
+    }
+
+    /// `Σ (w - rounded)' H (w - rounded)` over the rows.
+    fn loss(case: &Case, rounded: &[f32]) -> f64 {
+        let n = case.rows[0].len();
+        let rows = case.rows.iter().zip(rounded.chunks(n));
+        rows.map(|(row, rounded)| {
+            let error: Vec<f64> = row.iter().zip(rounded).map(|(w, r)| f64::from(w - r)).collect();
+            let product = |i: usize| -> f64 {
+                case.second[i * n..(i + 1) * n].iter().zip(&error).map(|(h, e)| h * e).sum()
+            };
+            (0..n).map(|i| error[i] * product(i)).sum::<f64>()
+        })
+        .sum()
+    }
+
+    #[test]
+    fn second_order_rounding_equals_the_textbook_form() {
+        for case in cases() {
+            let (weights, moments, grids) = case.layer();
+            let rounded = SecondOrder::new(&moments, "layer").unwrap().round(&weights, &grids);
+            let expected = case.rounded.concat();
+            let n = rounded.len();
+            for (index, (ours, theirs)) in rounded.iter().zip(&expected).enumerate() {
+                let close = (ours - theirs).abs() < 1e-4 * theirs.abs().max(1e-3);
+                assert!(close, "{} bits, weight {index} of {n}: {ours} {theirs}", case.bits);
+            }
+        }
+    }
+
+    /// Each single layer need not gain: later weights can run into the ends of the grid.
+    #[test]
+    fn second_order_rounding_loses_less_than_nearest_rounding_over_all() {
+        let (mut ours, mut theirs) = (0.0, 0.0);
+        for case in cases().iter().filter(|case| case.bits < 8) {
+            let (weights, moments, grids) = case.layer();
+            let second_order = SecondOrder::new(&moments, "layer").unwrap();
+            ours += loss(case, &second_order.round(&weights, &grids));
+            theirs += loss(case, &nearest(&weights, &grids));
+        }
+        assert!(ours < 0.7 * theirs, "{ours} {theirs}");
+    }
+
+    #[test]
+    fn inputs_that_are_always_zero_leave_nearest_rounding() {
+        let weights = WeightRows::of_dense(vec![0.3, -0.8, 0.1, 0.9], 4);
+        let grids = [WeightGrid::new(Bits::new(3).unwrap(), 0.25)];
+        let moments = Moments::new(1, vec![0.0; 4], vec![0.0; 16]);
+        let rounded = SecondOrder::new(&moments, "layer").unwrap().round(&weights, &grids);
+        assert_eq!(rounded, nearest(&weights, &grids));
+    }
+
+    #[test]
+    fn moments_that_are_no_numbers_are_named() {
+        let moments = Moments::new(1, vec![0.0; 2], vec![f64::NAN; 4]);
+        let error = SecondOrder::new(&moments, "conv7").err().unwrap().to_string();
+        assert!(error.contains("conv7"), "{error}");
+    }
+}
