@@ -3,7 +3,7 @@
 CREATE TABLE episodes (
     run_id            INTEGER NOT NULL REFERENCES runs (id) ON DELETE CASCADE,
     episode_index     INTEGER NOT NULL, -- from 0 within the run, without gaps
-    kind              TEXT    NOT NULL, -- reference, warm-up, proposal
+    kind              TEXT    NOT NULL, -- reference, start, warm-up, proposal
     policy            TEXT    NOT NULL, -- JSON, [weight bits, activation bits] a layer: [[8,8],[4,6]]
     policy_hash       INTEGER NOT NULL, -- first 64 bits of the policy's SHA-256: a short key for the cache
     proposed          TEXT,             -- the same before budgets were enforced; NULL where nothing changed

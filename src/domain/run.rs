@@ -130,6 +130,8 @@ pub struct LayerDescription {
 pub enum EpisodeKind {
     /// One bitwidth pair for all layers that are not pinned, tried for comparison.
     Reference,
+    /// Worked out from the noise that rounding adds to each layer, without any evaluation.
+    Start,
     /// Uniformly random actions before the agent learns.
     WarmUp,
     /// The strategy's own proposal.
@@ -137,12 +139,13 @@ pub enum EpisodeKind {
 }
 
 impl EpisodeKind {
-    pub const ALL: [EpisodeKind; 3] =
-        [EpisodeKind::Reference, EpisodeKind::WarmUp, EpisodeKind::Proposal];
+    pub const ALL: [EpisodeKind; 4] =
+        [EpisodeKind::Reference, EpisodeKind::Start, EpisodeKind::WarmUp, EpisodeKind::Proposal];
 
     pub const fn word(self) -> &'static str {
         match self {
             EpisodeKind::Reference => "reference",
+            EpisodeKind::Start => "start",
             EpisodeKind::WarmUp => "warm-up",
             EpisodeKind::Proposal => "proposal",
         }

@@ -13,7 +13,7 @@ use crate::{
     domain::Bits,
     network::{Executable, Graph, Grid, Op, QuantizableLayer, TensorId},
     quantization::{
-        clip::{RangeRule, activation_range},
+        clip::{RangeRule, activation_range, relative_noise},
         error::QuantizationError,
         evaluate::batch_of,
         layer_matrix::{WeightRows, input_vectors, some_input_vectors},
@@ -34,6 +34,8 @@ pub const WIDTHS: std::ops::RangeInclusive<u8> = 1..=8;
 pub struct Calibration {
     /// For each tensor that a layer reads, its grid at 1 to 8 bits.
     grids: BTreeMap<TensorId, Vec<Grid>>,
+    /// For each of them, what rounding to the grid adds; see [`Calibration::noise`].
+    noise: BTreeMap<TensorId, Vec<f64>>,
     layers: Vec<LayerStatistics>,
 }
 
@@ -61,12 +63,16 @@ impl Calibration {
         }
         let executable = Executable::new(graph, Device::Cpu)?;
         let start = Instant::now();
-        let grids = choose_grids(graph, &executable, layers, images, rule)?;
+        let chosen = choose_grids(graph, &executable, layers, images, rule)?;
+        let (grids, noise) = chosen
+            .into_iter()
+            .map(|(tensor, (grids, noise))| ((tensor, grids), (tensor, noise)))
+            .unzip();
         let ranges_s = start.elapsed().as_secs_f64();
         let layers = measure_layers(graph, &executable, layers, weights, images, &grids)?;
         let moments_s = start.elapsed().as_secs_f64() - ranges_s;
         tracing::info!(images = images.size()[0], ranges_s, moments_s, "calibrated");
-        Ok(Self { grids, layers })
+        Ok(Self { grids, noise, layers })
     }
 
     /// The grid of a tensor that a layer reads.
@@ -75,6 +81,14 @@ impl Calibration {
     /// When no layer reads the tensor or the width is above 8.
     pub fn grid(&self, tensor: TensorId, bits: Bits) -> Grid {
         self.grids[&tensor][usize::from(bits.get()) - 1]
+    }
+
+    /// Mean square of what rounding a tensor to `bits` adds, over the tensor's variance.
+    ///
+    /// # Panics
+    /// As [`Calibration::grid`].
+    pub fn noise(&self, tensor: TensorId, bits: Bits) -> f64 {
+        self.noise[&tensor][usize::from(bits.get()) - 1]
     }
 
     pub fn layer(&self, layer_index: usize) -> &LayerStatistics {
@@ -156,7 +170,7 @@ fn choose_grids(
     layers: &[QuantizableLayer],
     images: &Tensor,
     rule: RangeRule,
-) -> Result<BTreeMap<TensorId, Vec<Grid>>, QuantizationError> {
+) -> Result<BTreeMap<TensorId, (Vec<Grid>, Vec<f64>)>, QuantizationError> {
     let tensors: BTreeSet<TensorId> = layers.iter().map(|layer| layer.input).collect();
     let tensors: Vec<TensorId> = tensors.into_iter().collect();
     let per_image = SAMPLE_VALUES.div_ceil(images.size()[0] as usize);
@@ -172,11 +186,12 @@ fn choose_grids(
                 return Err(QuantizationError::ActivationNotFinite { tensor, value });
             }
             sample.sort_by(f32::total_cmp);
-            let grids = WIDTHS
+            let grids: Vec<Grid> = WIDTHS
                 .map(|bits| Bits::new(bits).expect("1 to 8 are widths"))
                 .map(|bits| activation_range(rule, bits, &sample))
                 .collect();
-            Ok((tensor, grids))
+            let noise = grids.iter().map(|grid| relative_noise(grid, &sample)).collect();
+            Ok((tensor, (grids, noise)))
         })
         .collect()
 }

@@ -114,6 +114,15 @@ fn mse_range(bits: Bits, sample: &[f32]) -> Grid {
     activation_grid(bits, best_low, best_high)
 }
 
+/// Mean square of what rounding adds to a sample, over the sample's variance; 0 for a sample
+/// that is constant.
+pub fn relative_noise(grid: &Grid, sample: &[f32]) -> f64 {
+    let n = sample.len() as f64;
+    let mean = sample.iter().map(|&x| f64::from(x)).sum::<f64>() / n;
+    let variance = sample.iter().map(|&x| (f64::from(x) - mean).powi(2)).sum::<f64>() / n;
+    if variance > 0.0 { rounding_error(grid, sample) / n / variance } else { 0.0 }
+}
+
 fn rounding_error(grid: &Grid, sample: &[f32]) -> f64 {
     let inverse = 1.0 / grid.scale;
     let (low, high) = ((grid.low - grid.zero_point) as f32, (grid.high - grid.zero_point) as f32);

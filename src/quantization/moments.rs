@@ -43,6 +43,22 @@ impl Moments {
         &self.second[group * size..(group + 1) * size]
     }
 
+    /// The variance of `weights · x`.
+    ///
+    /// - `weights`: `[n_columns]`
+    pub fn output_variance(&self, group: usize, weights: &[f32]) -> f64 {
+        let (second, mean) = (self.second(group), self.mean(group));
+        let mut square = 0.0;
+        for (row, &weight) in second.chunks(self.n_columns).zip(weights) {
+            if weight != 0.0 {
+                let product: f64 = row.iter().zip(weights).map(|(h, &w)| h * f64::from(w)).sum();
+                square += f64::from(weight) * product;
+            }
+        }
+        let output: f64 = mean.iter().zip(weights).map(|(m, &w)| m * f64::from(w)).sum();
+        (square - output * output).max(0.0)
+    }
+
     /// The diagonal of [`Self::second`].
     pub fn mean_squares(&self, group: usize) -> Vec<f32> {
         let second = self.second(group);

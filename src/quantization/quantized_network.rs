@@ -150,6 +150,32 @@ impl Quantizer {
         Ok(rounded)
     }
 
+    /// Variance of what rounding the weights adds to a layer's output, over the output's own
+    /// variance; means are left out, for the bias makes up for them.
+    ///
+    /// # Errors
+    /// As [`Quantizer::rounded`].
+    pub fn weight_noise(&self, layer_index: usize, bits: Bits) -> Result<f64, QuantizationError> {
+        let rounded = self.rounded(layer_index, bits)?;
+        let rows = &self.weights[layer_index];
+        let moments = &self.calibration.layer(layer_index).moments;
+        let (mut noise, mut signal) = (0.0, 0.0);
+        for row in 0..rows.n_rows {
+            let columns = row * rows.n_columns..(row + 1) * rows.n_columns;
+            let weights = rows.row(row);
+            let error: Vec<f32> =
+                weights.iter().zip(&rounded.values[columns]).map(|(w, r)| w - r).collect();
+            noise += moments.output_variance(rows.group_of(row), &error);
+            signal += moments.output_variance(rows.group_of(row), weights);
+        }
+        Ok(if signal > 0.0 { noise / signal } else { 0.0 })
+    }
+
+    /// Mean square of what rounding adds to the tensor a layer reads, over its variance.
+    pub fn activation_noise(&self, layer_index: usize, bits: Bits) -> f64 {
+        self.calibration.noise(self.layers[layer_index].input, bits)
+    }
+
     fn round(&self, layer_index: usize, bits: Bits) -> Result<RoundedWeights, QuantizationError> {
         let rows = &self.weights[layer_index];
         let grids = self.weight_grids(layer_index, bits);

@@ -56,7 +56,7 @@ impl<'a> Runner<'a> {
         let session = Session::new(&plan, splits, settings)?;
         let description = describe(&plan, &session, images, &data_digest);
         let id = store.create_run(&description, &evaluation_key(&plan, &data_digest))?;
-        let proposer = new_proposer(&plan)?;
+        let proposer = new_proposer(&plan, &session)?;
         let outcome = Outcome::default();
         Ok(Self { store, id, plan, session, outcome, proposer, earlier_wall_s: 0.0 })
     }
@@ -83,7 +83,7 @@ impl<'a> Runner<'a> {
         store.claim(id)?;
         let records = store.episodes(id)?;
         let saved = store.load_checkpoint(id)?;
-        let proposer = restored_proposer(&plan, saved.as_ref())?;
+        let proposer = restored_proposer(&plan, &session, saved.as_ref())?;
         let evaluations = records.iter().filter(|record| !record.from_cache).count() as u32;
         let outcome = Outcome { records, evaluations, ..Outcome::default() };
         let earlier_wall_s = run.result.wall_s;
@@ -140,6 +140,7 @@ impl<'a> Runner<'a> {
             objective: self.plan.objective,
             measure: self.plan.request.measure,
             float_quality: self.session.float_quality(),
+            n_images: self.session.n_search_images(),
         };
         let (store, id) = (self.store, self.id);
         let mut listener = |event: SearchEvent<'_>| -> Result<Verdict, String> {
@@ -253,11 +254,13 @@ fn evaluation_key(plan: &Plan, data_digest: &str) -> String {
     format!("model {} data {data_digest} method {method}", plan.model.digest)
 }
 
-fn new_proposer(plan: &Plan) -> Result<Box<dyn Proposer>, RunnerError> {
+fn new_proposer(plan: &Plan, session: &Session) -> Result<Box<dyn Proposer>, RunnerError> {
     let (space, seed) = (plan.space.clone(), plan.request.seed);
     Ok(match plan.request.strategy {
         Strategy::Ddpg => {
-            Box::new(DdpgProposer::new(space, observer(plan), agent_config(&plan.space), seed)?)
+            let config = agent_config(&plan.space);
+            let proposer = DdpgProposer::new(space, observer(plan), config, seed)?;
+            Box::new(proposer.with_starts(session.starts(plan)?))
         }
         Strategy::Random => Box::new(RandomProposer::new(space, seed)),
         Strategy::Uniform => Box::new(ListProposer::new(plan.uniform_policies())),
@@ -266,6 +269,7 @@ fn new_proposer(plan: &Plan) -> Result<Box<dyn Proposer>, RunnerError> {
 
 fn restored_proposer(
     plan: &Plan,
+    session: &Session,
     saved: Option<&SavedCheckpoint>,
 ) -> Result<Box<dyn Proposer>, RunnerError> {
     match (plan.request.strategy, saved.and_then(|saved| saved.state.as_ref())) {
@@ -279,9 +283,9 @@ fn restored_proposer(
                 state,
                 deltas,
             )?;
-            Ok(Box::new(restored))
+            Ok(Box::new(restored.with_starts(session.starts(plan)?)))
         }
-        _ => new_proposer(plan),
+        _ => new_proposer(plan, session),
     }
 }
 

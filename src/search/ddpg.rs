@@ -1,7 +1,8 @@
 //! The agent as a proposer: it decides layer by layer and learns at the end of the episode.
 //!
 //! Source: HAQ, section 3. We differ in what is remembered: where the budget lowered a width,
-//! the transition holds the executed action, not the one that was overruled. As in the paper
+//! the transition holds the executed action, not the one that was overruled; and in that the first
+//! episodes can be given. As in the paper
 //! every transition of an episode carries the final reward.
 
 use haq_agent::{
@@ -12,7 +13,7 @@ use haq_agent::{
 use crate::{
     domain::{BitwidthPolicy, EpisodeKind},
     search::{
-        action::bits_of_action,
+        action::{action_of_bits, bits_of_action},
         error::SearchError,
         observation::Observer,
         proposer::{EpisodeContext, Judgement, Proposal, Proposer, ProposerState, executed_action},
@@ -29,6 +30,8 @@ pub struct DdpgProposer {
     trajectory: Vec<(Vec<f32>, f32)>,
     /// Transitions of the last episode, as the agent writes them.
     last_memory: Vec<u8>,
+    /// Policies proposed first, for the agent to learn from.
+    starts: Vec<BitwidthPolicy>,
 }
 
 impl DdpgProposer {
@@ -41,7 +44,19 @@ impl DdpgProposer {
         seed: u64,
     ) -> Result<Self, SearchError> {
         let agent = Ddpg::new(config, observer.n_features(), seed).map_err(agent_error)?;
-        Ok(Self { space, observer, agent, trajectory: Vec::new(), last_memory: Vec::new() })
+        Ok(Self::with_agent(space, observer, agent))
+    }
+
+    fn with_agent(space: SearchSpace, observer: Observer, agent: Ddpg) -> Self {
+        let (trajectory, last_memory, starts) = (Vec::new(), Vec::new(), Vec::new());
+        Self { space, observer, agent, trajectory, last_memory, starts }
+    }
+
+    /// Proposes these policies in the first episodes, instead of random ones.
+    #[must_use]
+    pub fn with_starts(mut self, starts: Vec<BitwidthPolicy>) -> Self {
+        self.starts = starts;
+        self
     }
 
     /// Goes on from what [`Proposer::state`] gave: the last state, and all memory parts in order.
@@ -61,7 +76,7 @@ impl DdpgProposer {
             transitions.extend(decode_transitions(part).map_err(damaged)?);
         }
         let agent = Ddpg::resume(config, state, transitions).map_err(damaged)?;
-        Ok(Self { space, observer, agent, trajectory: Vec::new(), last_memory: Vec::new() })
+        Ok(Self::with_agent(space, observer, agent))
     }
 }
 
@@ -71,21 +86,29 @@ fn agent_error(error: impl std::fmt::Display) -> SearchError {
 
 impl Proposer for DdpgProposer {
     fn propose(&mut self, context: &EpisodeContext) -> Result<Option<Proposal>, SearchError> {
+        let start = self.starts.get(context.proposal_index as usize).cloned();
         let is_warm_up = self.agent.is_warming_up();
         let mut policy = self.space.widest();
         let mut previous_width = 1.0;
         self.trajectory.clear();
         for &decision in self.space.decisions() {
             let observation = self.observer.observe(decision, previous_width, context.budget_share);
-            let action = self.agent.explore(&observation);
             let widths = self.space.widths(decision);
+            let action = match &start {
+                Some(start) => action_of_bits(self.space.get(start, decision), widths),
+                None => self.agent.explore(&observation),
+            };
             let bits = bits_of_action(action, widths);
             let widest = widths[widths.len() - 1];
             previous_width = f32::from(bits.get()) / f32::from(widest.get());
             self.space.set(&mut policy, decision, bits);
             self.trajectory.push((observation, action));
         }
-        let kind = if is_warm_up { EpisodeKind::WarmUp } else { EpisodeKind::Proposal };
+        let kind = match (start, is_warm_up) {
+            (Some(_), _) => EpisodeKind::Start,
+            (None, true) => EpisodeKind::WarmUp,
+            (None, false) => EpisodeKind::Proposal,
+        };
         Ok(Some(Proposal { policy, kind }))
     }
 

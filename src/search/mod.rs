@@ -19,9 +19,10 @@ mod reward;
 mod run;
 mod session;
 mod space;
+mod starts;
 mod workload;
 
-pub use best::{TOLERATED_LOSS, best_episode};
+pub use best::{Preference, TOLERATED_LOSS, best_episode};
 pub use ddpg::{DdpgProposer, agent_config};
 pub use error::SearchError;
 pub use events::{Listener, SearchEvent, Verdict};

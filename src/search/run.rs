@@ -8,7 +8,7 @@ use crate::{
         Quality,
     },
     search::{
-        best::best_episode,
+        best::{Preference, best_episode},
         error::SearchError,
         events::{Listener, SearchEvent, Verdict},
         projection::{cheapest, project},
@@ -46,6 +46,8 @@ pub struct Problem<'a> {
     pub measure: Measure,
     /// Of the float network on the search images.
     pub float_quality: Quality,
+    /// Images that each policy is judged on.
+    pub n_images: usize,
 }
 
 /// How a search stands after some episodes.
@@ -69,16 +71,20 @@ pub struct BudgetRange {
 
 impl BudgetRange {
     /// From the cheapest policy to the 8/8 policy, or the widest where that is narrower.
-    pub fn of(problem: &Problem<'_>) -> Self {
-        let kind = problem.objective;
+    pub fn of(space: &SearchSpace, cost: &dyn PolicyCost, kind: CostKind) -> Self {
         let unlimited = [Budget { kind, limit: 1.0 }];
-        let cost = |policy: &BitwidthPolicy| problem.cost.cost(policy);
-        let low = cost(&cheapest(problem.space, &unlimited, &cost)).get(kind);
-        let high = cost(&problem.space.nearest_uniform(LayerBits::EIGHT)).get(kind);
+        let cost = |policy: &BitwidthPolicy| cost.cost(policy);
+        let low = cost(&cheapest(space, &unlimited, &cost)).get(kind);
+        let high = cost(&space.nearest_uniform(LayerBits::EIGHT)).get(kind);
         Self { kind, low, high: high.max(low) }
     }
 
-    /// The limit of one episode. Any run of consecutive indices covers the range evenly.
+    /// The limit of one episode.
+    pub fn limit_of(&self, proposal_index: u32) -> Budget {
+        self.limit(Self::share(proposal_index))
+    }
+
+    /// Where the limit of one episode lies. Any run of consecutive indices covers the range evenly.
     fn share(proposal_index: u32) -> f64 {
         const GOLDEN_RATIO: f64 = 0.618_033_988_749_894_9;
         (0.5 + f64::from(proposal_index) * GOLDEN_RATIO).fract()
@@ -143,7 +149,7 @@ struct Search<'a> {
 
 impl<'a> Search<'a> {
     fn new(problem: &'a Problem<'a>, outcome: Outcome) -> Self {
-        let range = BudgetRange::of(problem);
+        let range = BudgetRange::of(problem.space, problem.cost, problem.objective);
         let cost = |policy: &BitwidthPolicy| problem.cost.cost(policy);
         let limits = if problem.budgets.is_empty() {
             vec![range.limit(0.0)]
@@ -204,13 +210,14 @@ impl<'a> Search<'a> {
         let index = record.index;
         self.outcome.records.push(record);
         let problem = self.problem;
-        self.outcome.best_episode = best_episode(
-            &self.outcome.records,
-            problem.budgets,
-            problem.objective,
-            problem.measure,
-            problem.measure.of(&problem.float_quality).unwrap_or(f64::NAN),
-        );
+        let preference = Preference {
+            budgets: problem.budgets,
+            objective: problem.objective,
+            measure: problem.measure,
+            float_quality: problem.measure.of(&problem.float_quality).unwrap_or(f64::NAN),
+            n_images: problem.n_images,
+        };
+        self.outcome.best_episode = best_episode(&self.outcome.records, &preference);
         let is_new_best = self.outcome.best_episode == Some(index);
         let record = &self.outcome.records[index as usize];
         listener(SearchEvent::Episode { record, state, is_new_best })

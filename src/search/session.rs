@@ -4,10 +4,19 @@ use std::cell::OnceCell;
 
 use crate::{
     data::{Images, Splits},
-    domain::{BitwidthPolicy, Quality},
+    domain::{Bits, BitwidthPolicy, Quality},
     quantization::{EvaluationSettings, Evaluator, Quantizer},
-    search::{error::SearchError, plan::Plan, run::PolicyEvaluator},
+    search::{
+        error::SearchError,
+        plan::Plan,
+        run::{BudgetRange, PolicyCost as _, PolicyEvaluator},
+        space::{Decision, Operand},
+        starts::starts,
+    },
 };
+
+/// First episodes that are given when the search covers a range of budgets.
+const STARTS_OVER_A_RANGE: u32 = 8;
 
 /// Judges policies on the search images, and at the end on the test images.
 pub struct Session {
@@ -58,6 +67,55 @@ impl Session {
 
     pub fn n_test_images(&self) -> usize {
         self.test_images.len()
+    }
+
+    /// Policies to start from, worked out from the noise of rounding alone.
+    ///
+    /// With budgets they meet them; without, the first episodes' own limits, one each.
+    ///
+    /// # Errors
+    /// When a layer's weights cannot be rounded.
+    pub fn starts(&self, plan: &Plan) -> Result<Vec<BitwidthPolicy>, SearchError> {
+        let table = self.noise(plan)?;
+        let noise = |decision: Decision, bits: Bits| {
+            let (weight, activation) = &table[decision.layer];
+            let widths = match decision.operand {
+                Operand::Weight => weight,
+                Operand::Activation => activation,
+            };
+            widths[usize::from(bits.get()) - 1]
+        };
+        let cost = |policy: &BitwidthPolicy| plan.cost.cost(policy);
+        if !plan.budgets.is_empty() {
+            return Ok(starts(&plan.space, &plan.budgets, &noise, &cost));
+        }
+        let range = BudgetRange::of(&plan.space, &plan.cost, plan.objective);
+        let own = |index| {
+            let found = starts(&plan.space, &[range.limit_of(index)], &noise, &cost);
+            found.into_iter().next().unwrap_or_else(|| plan.cheapest())
+        };
+        Ok((0..STARTS_OVER_A_RANGE).map(own).collect())
+    }
+
+    /// For each layer, the noise of its weights and of its input at 1 to 8 bits; 0 where a width
+    /// is not offered.
+    #[allow(clippy::type_complexity)]
+    fn noise(&self, plan: &Plan) -> Result<Vec<([f64; 8], [f64; 8])>, SearchError> {
+        let layers = plan.space.layers().iter().enumerate();
+        layers
+            .map(|(layer, choices)| {
+                let (mut weight, mut activation) = ([0.0; 8], [0.0; 8]);
+                for &bits in &choices.weight {
+                    weight[usize::from(bits.get()) - 1] =
+                        self.quantizer.weight_noise(layer, bits)?;
+                }
+                for &bits in &choices.activation {
+                    activation[usize::from(bits.get()) - 1] =
+                        self.quantizer.activation_noise(layer, bits);
+                }
+                Ok((weight, activation))
+            })
+            .collect()
     }
 
     /// Float and `policy` on the test images, which nothing was chosen by.

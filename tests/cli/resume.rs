@@ -19,9 +19,7 @@ fn killed_after(folder: &Folder, n: u64) {
     let patience = Instant::now() + Duration::from_secs(300);
     loop {
         assert!(Instant::now() < patience, "the search reached {n} episodes");
-        let listed = folder.haq(&["runs", "list", "--json"]).output().expect("the program runs");
-        let listed: serde_json::Value = serde_json::from_slice(&listed.stdout).unwrap_or_default();
-        if listed["runs"][0]["episodes"].as_u64().is_some_and(|episodes| episodes >= n) {
+        if n_episodes(folder) >= n {
             break;
         }
         if child.try_wait().expect("the child can be asked").is_some() {
@@ -31,6 +29,13 @@ fn killed_after(folder: &Folder, n: u64) {
     }
     let _ = child.kill();
     child.wait().expect("the child can be waited for");
+}
+
+/// Episodes of the first run in the database; 0 while there is none.
+fn n_episodes(folder: &Folder) -> u64 {
+    let listed = folder.haq(&["runs", "list", "--json"]).output().expect("the program runs");
+    let listed: serde_json::Value = serde_json::from_slice(&listed.stdout).unwrap_or_default();
+    listed["runs"][0]["episodes"].as_u64().unwrap_or(0)
 }
 
 #[test]
@@ -65,4 +70,50 @@ fn a_completed_run_and_a_missing_one_cannot_go_on() {
     folder.haq(SMALL_SEARCH).assert().success();
     let (message, code) = folder.failure(&["resume", "1"]);
     assert!(message.contains("completed") && code == 1, "{message}");
+}
+
+#[cfg(unix)]
+#[test]
+fn ctrl_c_keeps_every_episode_and_ends_with_130() {
+    let folder = Folder::new();
+    let mut arguments = SMALL_SEARCH.to_vec();
+    let episodes_flag = arguments.iter().position(|argument| *argument == "--episodes").unwrap();
+    arguments[episodes_flag + 1] = "100000";
+    let mut child = Command::new(assert_cmd::cargo::cargo_bin("haq"))
+        .current_dir(folder.path())
+        .args(&arguments)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("the program starts");
+    let patience = Instant::now() + Duration::from_secs(300);
+    while !folder.path().join("haq.db").exists() || n_episodes(&folder) < 5 {
+        assert!(Instant::now() < patience, "the search gets going");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let id = child.id().to_string();
+    assert!(Command::new("kill").args(["-INT", &id]).status().unwrap().success());
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    let run = folder.json(&["runs", "list"])["runs"][0].clone();
+    assert_eq!(run["state"], "interrupted");
+    assert!(run["episodes"].as_u64().unwrap() >= 5 && !run["best"].is_null(), "{run}");
+    assert!(folder.path().join("haq-out/run-1/policy.json").exists());
+}
+
+#[test]
+fn two_searches_at_once_on_one_database_both_finish() {
+    let folder = Folder::new();
+    let start = || {
+        Command::new(assert_cmd::cargo::cargo_bin("haq"))
+            .current_dir(folder.path())
+            .args(SMALL_SEARCH)
+            .stdout(Stdio::null())
+            .spawn()
+            .expect("the program starts")
+    };
+    let mut both = [start(), start()];
+    for child in &mut both {
+        assert!(child.wait().unwrap().success());
+    }
+    assert_eq!(episodes(&folder, 1), episodes(&folder, 2));
 }
