@@ -2,7 +2,7 @@
 
 use std::{io::IsTerminal as _, time::Duration};
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 
 use crate::{
     cli::{args::Global, output},
@@ -34,9 +34,15 @@ impl Progress {
         let bar = ProgressBar::with_draw_target(Some(episodes), target);
         let colour = if output::colours_allowed(&std::io::stderr()) { ".cyan" } else { "" };
         let template =
-            format!("{{bar:24{colour}}} {{pos}}/{{len}} · {{msg}} · {{per_sec}} · {{eta}} left");
-        let style = ProgressStyle::with_template(&template).expect("the template is well formed");
+            format!("{{bar:24{colour}}} {{pos}}/{{len}} · {{msg}} · {{rate}} · {{eta}} left");
+        let style = ProgressStyle::with_template(&template)
+            .expect("the template is well formed")
+            .with_key("rate", |state: &ProgressState, text: &mut dyn std::fmt::Write| {
+                // A bar that cannot be written is no reason to stop.
+                let _ = write!(text, "{:.1} policies/s", state.per_sec());
+            });
         bar.set_style(style.progress_chars("━╸─"));
+        bar.set_message("first policies");
         bar.set_position(done);
         bar.reset_eta();
         bar.enable_steady_tick(Duration::from_millis(500));

@@ -13,6 +13,7 @@ mod onnx;
 mod ops;
 mod rewrite;
 mod shapes;
+mod threads;
 
 pub use array::{Array, ArrayData, ElementType};
 pub use attributes::{
@@ -27,3 +28,4 @@ pub use layers::{QuantizableKind, QuantizableLayer};
 pub use memory::keep_freed_memory;
 pub use ops::Op;
 pub use shapes::Shapes;
+pub use threads::use_one_thread_per_operation;
