@@ -78,10 +78,10 @@ impl Session {
     pub fn starts(&self, plan: &Plan) -> Result<Vec<BitwidthPolicy>, SearchError> {
         let table = self.noise(plan)?;
         let noise = |decision: Decision, bits: Bits| {
-            let (weight, activation) = &table[decision.layer];
+            let of_layer = &table[decision.layer];
             let widths = match decision.operand {
-                Operand::Weight => weight,
-                Operand::Activation => activation,
+                Operand::Weight => &of_layer.weight,
+                Operand::Activation => &of_layer.activation,
             };
             widths[usize::from(bits.get()) - 1]
         };
@@ -97,23 +97,20 @@ impl Session {
         Ok((0..STARTS_OVER_A_RANGE).map(own).collect())
     }
 
-    /// For each layer, the noise of its weights and of its input at 1 to 8 bits; 0 where a width
-    /// is not offered.
-    #[allow(clippy::type_complexity)]
-    fn noise(&self, plan: &Plan) -> Result<Vec<([f64; 8], [f64; 8])>, SearchError> {
+    fn noise(&self, plan: &Plan) -> Result<Vec<LayerNoise>, SearchError> {
         let layers = plan.space.layers().iter().enumerate();
         layers
             .map(|(layer, choices)| {
-                let (mut weight, mut activation) = ([0.0; 8], [0.0; 8]);
+                let mut noise = LayerNoise::default();
                 for &bits in &choices.weight {
-                    weight[usize::from(bits.get()) - 1] =
+                    noise.weight[usize::from(bits.get()) - 1] =
                         self.quantizer.weight_noise(layer, bits)?;
                 }
                 for &bits in &choices.activation {
-                    activation[usize::from(bits.get()) - 1] =
+                    noise.activation[usize::from(bits.get()) - 1] =
                         self.quantizer.activation_noise(layer, bits);
                 }
-                Ok((weight, activation))
+                Ok(noise)
             })
             .collect()
     }
@@ -130,6 +127,14 @@ impl Session {
         let quantized = evaluator.evaluate(&self.quantizer.apply(policy)?)?;
         Ok((evaluator.float().quality, quantized.quality))
     }
+}
+
+/// What rounding adds to one layer at 1 to 8 bits, relative to its signal; 0 where a width is
+/// not offered.
+#[derive(Debug, Clone, Copy, Default)]
+struct LayerNoise {
+    weight: [f64; 8],
+    activation: [f64; 8],
 }
 
 fn evaluator(
