@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::{
+    cli::workload::WorkloadArgs,
     domain::{BudgetRequest, LayerBits, Measure, Strategy},
     quantization::Method,
     search::{BitList, Pins, parse_layer_bits},
@@ -28,6 +29,8 @@ Examples:
   haq search --model net.onnx --data images/ --hw bismo-edge.toml --budget latency=0.6
   haq runs list --hw bismo-edge --sort quality  past runs
   haq pareto 12 15 --out fronts.svg             their fronts in one plot
+  haq simulate --model net.onnx --hw t4 --hw a100 --bits 8,8 --bits 4,4   side by side
+  haq hw calibrate --profile t4 --measurements mine.csv --model net.onnx --out mine.toml
 
 Exit codes: 0 done, 1 failed, 2 usage, 3 budget not reachable, 130 interrupted (resumable).";
 
@@ -69,14 +72,14 @@ pub enum Command {
     Pareto(ParetoArgs),
     /// Write one page with everything about a run
     Report(ReportArgs),
-    /// Cost of a network at given bits on a device
+    /// Cost of a network at given bits on a device, or on several side by side
     Simulate(SimulateArgs),
     /// Quality of a network at given bits
     Evaluate(EvaluateArgs),
     /// Look into a network
     #[command(subcommand)]
     Model(ModelCommand),
-    /// Hardware profiles
+    /// Hardware profiles: list, show, check, calibrate
     #[command(subcommand)]
     Hw(HwCommand),
     /// Completion script for a shell
@@ -287,30 +290,33 @@ pub struct BitsArgs {
 
 #[derive(Debug, Clone, Args)]
 pub struct SimulateArgs {
-    /// ONNX file
-    #[arg(long, value_name = "FILE", conflicts_with = "layers")]
-    pub model: Option<PathBuf>,
-    /// Shape of one input batch, where the file leaves it open: N,C,H,W
-    #[arg(long, value_name = "N,C,H,W", value_delimiter = ',')]
-    pub input_shape: Option<Vec<usize>>,
-    /// Layers as CSV: our own columns, or SCALE-Sim's topology
+    #[command(flatten)]
+    pub workload: WorkloadArgs,
+    /// Hardware profile: a file, or the name of one in ./hw-profiles or built in; repeatable
+    #[arg(long, required = true, value_name = "PROFILE")]
+    pub hw: Vec<String>,
+    /// Bits of every layer, weights then activations: 8,8; repeatable
+    #[arg(long, value_name = "W,A", value_parser = parse_layer_bits)]
+    pub bits: Vec<LayerBits>,
+    /// Bits of each layer from a policy file, as a search writes it; repeatable
     #[arg(long, value_name = "FILE")]
-    pub layers: Option<PathBuf>,
-    /// Hardware profile: a file, or the name of one in ./hw-profiles or built in
-    #[arg(long, value_name = "PROFILE")]
-    pub hw: String,
-    /// Bits of every layer, weights then activations: 8,8
-    #[arg(long, value_name = "W,A", value_parser = parse_layer_bits, conflicts_with = "policy")]
-    pub bits: Option<LayerBits>,
-    /// Bits of each layer from a policy file, as a search writes it
-    #[arg(long, value_name = "FILE")]
-    pub policy: Option<PathBuf>,
-    /// Exceptions: first=8,last=8 or NAME=W/A
+    pub policy: Vec<PathBuf>,
+    /// Exceptions to --bits: first=8,last=8 or NAME=W/A
     #[arg(long, value_name = "PINS", requires = "bits")]
     pub pin: Option<Pins>,
     /// Images at once; the profile's own where absent
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=65536))]
     pub batch: Option<u64>,
+    /// Show what each layer reads and writes at each memory level
+    #[arg(long)]
+    pub explain: bool,
+    /// Every profile with every policy side by side, against the first; implied by more than
+    /// one --hw, --bits or --policy
+    #[arg(long)]
+    pub compare: bool,
+    /// Draw the layers under the device's roofs, as SVG or PNG
+    #[arg(long, value_name = "FILE")]
+    pub roofline: Option<PathBuf>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -367,12 +373,32 @@ pub enum HwCommand {
     Show(HwProfileArgs),
     /// Read a profile and say what is wrong with it, or what it offers
     Check(HwProfileArgs),
+    /// Fit a profile to latencies measured on the device
+    Calibrate(HwCalibrateArgs),
 }
 
 #[derive(Debug, Clone, Args)]
 pub struct HwProfileArgs {
     /// A file, or the name of one in ./hw-profiles or built in
     pub profile: String,
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct HwCalibrateArgs {
+    /// Profile to start from: a file, or the name of one in ./hw-profiles or built in
+    #[arg(long, value_name = "PROFILE")]
+    pub profile: String,
+    /// CSV of what was measured: layer,weight_bits,activation_bits,latency_s
+    #[arg(long, value_name = "FILE")]
+    pub measurements: PathBuf,
+    #[command(flatten)]
+    pub workload: WorkloadArgs,
+    /// Images at once when it was measured; the profile's own where absent
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=65536))]
+    pub batch: Option<u64>,
+    /// File for the fitted profile; stdout where absent
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
 }
 
 #[derive(Debug, Clone, Args)]

@@ -1,4 +1,6 @@
-//! `haq hw list|show|check`.
+//! `haq hw list|show|check|calibrate`.
+
+mod calibrate;
 
 use haq_simulator::HardwareProfile;
 use serde_json::{Value, json};
@@ -26,6 +28,7 @@ pub fn run(global: &Global, command: &HwCommand) -> anyhow::Result<Ending> {
             }
         }
         HwCommand::Check(args) => check(global, &find_profile(&args.profile)?)?,
+        HwCommand::Calibrate(args) => calibrate::run(global, args)?,
     }
     Ok(Ending::Done)
 }

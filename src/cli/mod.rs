@@ -17,6 +17,7 @@ mod runs;
 mod search;
 mod session;
 mod simulate;
+mod workload;
 
 use std::process::ExitCode;
 

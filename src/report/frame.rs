@@ -67,12 +67,22 @@ impl Frame {
         canvas: &Canvas<DB>,
         name: &str,
     ) -> Result<(), ReportError> {
+        self.draw_x_labelled(canvas, name, |tick| self.x.label(tick))
+    }
+
+    /// The same with labels of one's own.
+    pub fn draw_x_labelled<DB: DrawingBackend>(
+        &self,
+        canvas: &Canvas<DB>,
+        name: &str,
+        label: impl Fn(f64) -> String,
+    ) -> Result<(), ReportError> {
         let Area { left, right, top, bottom } = self.area;
         let font = Font::new(theme::SMALL, theme::MUTED).anchor(Anchor::Middle);
         for &tick in &self.x.ticks {
             let x = self.px(tick);
             canvas.line((x, top), (x, bottom), theme::GRID, 1.0)?;
-            canvas.text((x, bottom + 20.0), &self.x.label(tick), font)?;
+            canvas.text((x, bottom + 20.0), &label(tick), font)?;
         }
         let font = Font::new(theme::BODY, theme::INK).anchor(Anchor::Middle);
         canvas.text(((left + right) / 2.0, bottom + 46.0), name, font)

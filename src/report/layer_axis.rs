@@ -68,18 +68,23 @@ impl LayerAxis {
     }
 }
 
-/// What each of the first `n_layers` layers is called; numbered where the run does not say.
-///
-/// A beginning that all names share, such as `/model/`, says nothing and is left out; so
-/// is an ending that repeats the operation, as ONNX exporters write it.
+/// What each of the first `n_layers` layers is called, shortly; numbered where the run does
+/// not say.
 pub fn layer_names(run: &RunView, n_layers: usize) -> Vec<String> {
     let layers = &run.description.layers;
     let names: Vec<String> = (0..n_layers)
         .map(|index| match layers.get(index) {
-            Some(layer) if !layer.name.trim().is_empty() => printable(&layer.name),
+            Some(layer) if !layer.name.trim().is_empty() => layer.name.clone(),
             _ => format!("layer {index}"),
         })
         .collect();
+    short_names(names)
+}
+
+/// Names without what says nothing: a beginning that all share, such as `/model/`, and an
+/// ending that repeats the operation, as ONNX exporters write it.
+pub fn short_names(names: Vec<String>) -> Vec<String> {
+    let names: Vec<String> = names.iter().map(|name| printable(name)).collect();
     let shared = shared_beginning(&names);
     names.iter().map(|name| without_operation(&name[shared..]).to_owned()).collect()
 }

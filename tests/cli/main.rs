@@ -4,4 +4,5 @@ mod common;
 mod inspect;
 mod resume;
 mod search;
+mod simulate_more;
 mod usage;
