@@ -163,6 +163,9 @@ fn collect_share<C>(
     Ok(collectors)
 }
 
+/// A tensor's grid and what rounding to it adds, at 1 to 8 bits.
+type GridsAndNoise = (Vec<Grid>, Vec<f64>);
+
 /// First pass: a sample of every tensor, and from it the grid at every width.
 fn choose_grids(
     graph: &Graph,
@@ -170,7 +173,7 @@ fn choose_grids(
     layers: &[QuantizableLayer],
     images: &Tensor,
     rule: RangeRule,
-) -> Result<BTreeMap<TensorId, (Vec<Grid>, Vec<f64>)>, QuantizationError> {
+) -> Result<BTreeMap<TensorId, GridsAndNoise>, QuantizationError> {
     let tensors: BTreeSet<TensorId> = layers.iter().map(|layer| layer.input).collect();
     let tensors: Vec<TensorId> = tensors.into_iter().collect();
     let per_image = SAMPLE_VALUES.div_ceil(images.size()[0] as usize);
