@@ -8,10 +8,10 @@ use crate::{
         exit::Ending,
         output,
     },
-    domain::{CostKind, Layer, LayerKind, show_cost},
+    domain::{CostKind, Layer, show_cost},
     quantization::QuantizationError,
     runner,
-    search::{Model, workload_of},
+    search::{Model, kind_word, workload_of},
 };
 
 pub fn run(global: &Global, command: &ModelCommand) -> anyhow::Result<Ending> {
@@ -79,12 +79,4 @@ fn inspect(global: &Global, args: &ModelInspectArgs) -> anyhow::Result<()> {
         macs as f64 / 1e6,
         show_cost(CostKind::Size, weights as f64 * 4.0),
     ))
-}
-
-pub fn kind_word(kind: LayerKind) -> &'static str {
-    match kind {
-        LayerKind::Conv => "conv",
-        LayerKind::Depthwise => "depthwise",
-        LayerKind::Linear => "linear",
-    }
 }

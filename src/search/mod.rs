@@ -28,7 +28,7 @@ pub use error::SearchError;
 pub use events::{Listener, SearchEvent, Verdict};
 pub use model::{Model, ModelError};
 pub use observation::{FEATURES, Observer};
-pub use plan::Plan;
+pub use plan::{Plan, kind_word};
 pub use proposer::{ListProposer, Proposal, Proposer, ProposerState, RandomProposer};
 pub use request::{BitList, Pins, PreprocessingRequest, SearchRequest, parse_layer_bits};
 pub use run::{Outcome, PolicyCost, PolicyEvaluator, Problem, run};

@@ -190,7 +190,8 @@ impl Plan {
     }
 }
 
-fn kind_word(kind: crate::domain::LayerKind) -> &'static str {
+/// The word for a kind of layer in tables and JSON.
+pub fn kind_word(kind: crate::domain::LayerKind) -> &'static str {
     use crate::domain::LayerKind;
     match kind {
         LayerKind::Conv => "conv",

@@ -5,8 +5,9 @@ use serde_json::{Map, Value, json};
 
 use super::Case;
 use crate::{
-    cli::{args::SimulateArgs, model::kind_word, output},
+    cli::{args::SimulateArgs, output},
     domain::CostKind,
+    search::kind_word,
 };
 
 /// One profile with one policy.

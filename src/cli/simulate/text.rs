@@ -2,8 +2,9 @@
 
 use super::{Case, json::ratio};
 use crate::{
-    cli::{model::kind_word, output},
+    cli::output,
     domain::{CostKind, show_cost},
+    search::kind_word,
 };
 
 /// One profile with one policy: its layers, where asked for their traffic, and the totals.
