@@ -41,8 +41,9 @@ def percent(value):
 
 def spread(values):
     values = list(values)
-    deviation = statistics.stdev(values) if len(values) > 1 else 0.0
-    return f"{100 * statistics.mean(values):.2f} ± {100 * deviation:.2f}"
+    if len(values) == 1:
+        return percent(values[0])
+    return f"{100 * statistics.mean(values):.2f} ± {100 * statistics.stdev(values):.2f}"
 
 
 def ptq(options):
