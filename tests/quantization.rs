@@ -156,7 +156,7 @@ fn what_cannot_be_quantized_is_named() {
     let model = Model::load(None).unwrap();
     let none = setup.images.narrow(0, 0, 0);
     let error = Quantizer::calibrate(model.graph.clone(), &none, Method::default()).err().unwrap();
-    assert!(matches!(error, QuantizationError::NoCalibrationImages), "{error}");
+    assert!(matches!(error, QuantizationError::NoImages), "{error}");
     let broken = &setup.images * f64::NAN;
     let error =
         Quantizer::calibrate(model.graph.clone(), &broken, Method::default()).err().unwrap();

@@ -3,8 +3,8 @@
 //! Differences from the paper and the code published with it:
 //!
 //! - Warm-up lasts exactly `warmup_episodes`; the released code plays one more.
-//! - A transition holds its successor, where the released code takes the next record of the buffer and needs a
-//!   dummy record after each episode.
+//! - A transition holds its successor, where the released code takes the next record of the buffer and so has to
+//!   append one more after each episode.
 //! - While the buffer holds less than a batch, transitions are drawn with repetition, as the released code does.
 
 use rand::RngExt;

@@ -284,24 +284,5 @@ fn scale_sim_conv(cells: &[String]) -> Result<Layer, String> {
 
 fn scale_sim_gemm(cells: &[String]) -> Result<Layer, String> {
     let [rows, out_channels, in_channels] = scale_sim_counts(cells, &SCALE_SIM_GEMM)?;
-    Ok(Layer {
-        name: cells[0].clone(),
-        kind: LayerKind::Linear,
-        in_channels,
-        out_channels,
-        kernel_h: 1,
-        kernel_w: 1,
-        stride_h: 1,
-        stride_w: 1,
-        pad_top: 0,
-        pad_left: 0,
-        pad_bottom: 0,
-        pad_right: 0,
-        dilation_h: 1,
-        dilation_w: 1,
-        groups: 1,
-        in_h: rows,
-        in_w: 1,
-        bias: true,
-    })
+    Ok(Layer { in_h: rows, ..Layer::linear(cells[0].clone(), in_channels, out_channels) })
 }

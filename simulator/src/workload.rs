@@ -92,6 +92,30 @@ pub enum WorkloadError {
 }
 
 impl Layer {
+    /// A matrix product for one position, with a bias: kernel, stride and map are 1.
+    pub fn linear(name: String, in_channels: u64, out_channels: u64) -> Self {
+        Self {
+            name,
+            kind: LayerKind::Linear,
+            in_channels,
+            out_channels,
+            kernel_h: 1,
+            kernel_w: 1,
+            stride_h: 1,
+            stride_w: 1,
+            pad_top: 0,
+            pad_left: 0,
+            pad_bottom: 0,
+            pad_right: 0,
+            dilation_h: 1,
+            dilation_w: 1,
+            groups: 1,
+            in_h: 1,
+            in_w: 1,
+            bias: true,
+        }
+    }
+
     /// Rows of the result: `(in + padding - kernel extent) / stride + 1`.
     pub fn out_h(&self) -> u64 {
         out_extent(

@@ -6,7 +6,9 @@ use serde::Serialize;
 
 use crate::{
     export::{PolicyFile, PolicyMetrics},
-    report::{self, BitsFigure, CostFigure, Figure as _, LearningFigure, ParetoFigure, RunView},
+    report::{
+        self, BitsFigure, CostFigure, Figure, LearningFigure, ParetoFigure, ReportError, RunView,
+    },
     store::BlockingStore,
 };
 
@@ -44,33 +46,38 @@ pub fn write(store: &BlockingStore, view: &RunView, folder: &Path) -> anyhow::Re
         policy.save(&path)?;
         files.policy = Some(keep("policy.json", "policy")?);
     }
-    if let Ok(figure) = ParetoFigure::new(&[view], view.description.objective) {
-        figure.write(&folder.join("pareto.svg"))?;
-        figure.write(&folder.join("pareto.png"))?;
-        files.pareto_svg = Some(keep("pareto.svg", "pareto-svg")?);
-        files.pareto_png = Some(keep("pareto.png", "pareto-png")?);
-    }
-    if let Ok(figure) = BitsFigure::of_best(view) {
-        figure.write(&folder.join("bits.svg"))?;
-        figure.write(&folder.join("bits.png"))?;
-        files.bits_svg = Some(keep("bits.svg", "bits-svg")?);
-        files.bits_png = Some(keep("bits.png", "bits-png")?);
-    }
-    if let Ok(figure) = LearningFigure::new(view) {
-        figure.write(&folder.join("learning.svg"))?;
-        figure.write(&folder.join("learning.png"))?;
-        files.learning_svg = Some(keep("learning.svg", "learning-svg")?);
-        files.learning_png = Some(keep("learning.png", "learning-png")?);
-    }
-    if let Ok(figure) = CostFigure::of_best(view) {
-        figure.write(&folder.join("costs.svg"))?;
-        figure.write(&folder.join("costs.png"))?;
-        files.costs_svg = Some(keep("costs.svg", "costs-svg")?);
-        files.costs_png = Some(keep("costs.png", "costs-png")?);
-    }
+    let objective = view.description.objective;
+    let drawn = draw(ParetoFigure::new(&[view], objective), "pareto", &folder, &keep)?;
+    (files.pareto_svg, files.pareto_png) = drawn;
+    let drawn = draw(BitsFigure::of_best(view), "bits", &folder, &keep)?;
+    (files.bits_svg, files.bits_png) = drawn;
+    let drawn = draw(LearningFigure::new(view), "learning", &folder, &keep)?;
+    (files.learning_svg, files.learning_png) = drawn;
+    let drawn = draw(CostFigure::of_best(view), "costs", &folder, &keep)?;
+    (files.costs_svg, files.costs_png) = drawn;
     report::write_page(view, &folder.join("report.html"))?;
     files.report_html = Some(keep("report.html", "report-html")?);
     Ok(files)
+}
+
+/// Writes a figure as SVG and PNG; neither where there is nothing to draw.
+fn draw(
+    figure: Result<impl Figure, ReportError>,
+    name: &str,
+    folder: &Path,
+    keep: &dyn Fn(&str, &str) -> anyhow::Result<PathBuf>,
+) -> anyhow::Result<(Option<PathBuf>, Option<PathBuf>)> {
+    let figure = match figure {
+        Ok(figure) => figure,
+        Err(ReportError::Empty(_)) => return Ok((None, None)),
+        Err(error) => return Err(error.into()),
+    };
+    let write = |ending: &str| -> anyhow::Result<PathBuf> {
+        let file = format!("{name}.{ending}");
+        figure.write(&folder.join(&file))?;
+        keep(&file, &format!("{name}-{ending}"))
+    };
+    Ok((Some(write("svg")?), Some(write("png")?)))
 }
 
 /// The best policy of a run, with what it reached.

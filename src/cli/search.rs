@@ -102,7 +102,7 @@ pub fn drive(
         if stop.load(Ordering::SeqCst) { Verdict::Stop } else { Verdict::GoOn }
     });
     progress.finish();
-    let result = finished?.result;
+    let result = finished?;
     let view = runner::view(store, id)?;
     let files = run_files::write(store, &view, out)?;
     if global.json {
@@ -120,12 +120,10 @@ pub fn drive(
 fn print_result(global: &Global, view: &RunView, files: &RunFiles) -> anyhow::Result<()> {
     let look = output::look();
     output::print(&report::layer_table(view, look))?;
-    if !view.description.budgets.is_empty() {
-        output::print(&report::summary_sentence(view))?;
-    } else {
+    if view.description.budgets.is_empty() {
         output::print(&report::front_table(view, view.description.objective, look))?;
-        output::print(&report::summary_sentence(view))?;
     }
+    output::print(&report::summary_sentence(view))?;
     if let (Some(policy), Some(pareto), Some(page)) =
         (&files.policy, &files.pareto_svg, &files.report_html)
     {

@@ -59,7 +59,7 @@ impl Calibration {
         rule: RangeRule,
     ) -> Result<Self, QuantizationError> {
         if images.size()[0] == 0 {
-            return Err(QuantizationError::NoCalibrationImages);
+            return Err(QuantizationError::NoImages);
         }
         let executable = Executable::new(graph, Device::Cpu)?;
         let start = Instant::now();

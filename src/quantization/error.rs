@@ -16,8 +16,8 @@ pub enum QuantizationError {
         "tensor {tensor}: calibration met {value}; look for images or weights that are not finite"
     )]
     ActivationNotFinite { tensor: String, value: f32 },
-    #[error("calibration needs at least one image")]
-    NoCalibrationImages,
+    #[error("there is no image; calibration and evaluation need at least one")]
+    NoImages,
     #[error("layer {layer}: the second moments of its input cannot be inverted")]
     Singular { layer: String },
     #[error("layer {layer}: {bits} bits; quantization knows 1 to 8")]

@@ -92,7 +92,7 @@ impl Evaluator {
     ) -> Result<Self, QuantizationError> {
         let n = images.size()[0];
         if n == 0 {
-            return Err(QuantizationError::NoCalibrationImages);
+            return Err(QuantizationError::NoImages);
         }
         let (device, batch) = (settings.device, batch_of(images));
         let batches: Vec<Batch> = (0..n)

@@ -14,5 +14,5 @@ pub use config::{ImageCounts, RunConfig};
 pub use error::RunnerError;
 pub use inputs::{load_dataset, load_splits, one_image_shape, plan, preprocessing};
 pub use profiles::{FoundProfile, ProfileSource, find_profile, profile_names};
-pub use run::{Finished, Runner};
+pub use run::Runner;
 pub use view::view;

@@ -29,13 +29,6 @@ pub struct Runner<'a> {
     earlier_wall_s: f64,
 }
 
-/// How a run stands after [`Runner::execute`].
-#[derive(Debug, Clone)]
-pub struct Finished {
-    pub result: RunResult,
-    pub records: Vec<EpisodeRecord>,
-}
-
 impl<'a> Runner<'a> {
     /// Calibrates, measures the float network and enters a new run in the database.
     ///
@@ -114,7 +107,7 @@ impl<'a> Runner<'a> {
     pub fn execute(
         self,
         observer: &mut dyn FnMut(&EpisodeRecord, bool) -> Verdict,
-    ) -> Result<Finished, RunnerError> {
+    ) -> Result<RunResult, RunnerError> {
         let (store, id) = (self.store, self.id);
         let result = self.execute_inner(observer);
         if let Err(error) = &result {
@@ -129,7 +122,7 @@ impl<'a> Runner<'a> {
     fn execute_inner(
         mut self,
         observer: &mut dyn FnMut(&EpisodeRecord, bool) -> Verdict,
-    ) -> Result<Finished, RunnerError> {
+    ) -> Result<RunResult, RunnerError> {
         let start = std::time::Instant::now();
         let references = self.plan.references();
         let problem = Problem {
@@ -182,7 +175,7 @@ impl<'a> Runner<'a> {
             result.wall_s = self.earlier_wall_s + start.elapsed().as_secs_f64();
         }
         store.finish(id, &result)?;
-        Ok(Finished { result, records: outcome.records })
+        Ok(result)
     }
 }
 

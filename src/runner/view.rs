@@ -19,8 +19,7 @@ pub fn view(store: &BlockingStore, id: RunId) -> Result<RunView, RunnerError> {
     let best_layers = match episodes.iter().find(best) {
         Some(best) => {
             let model = config.cost_model(id, run.description.batch)?;
-            let layers = best.policy.layers().iter().enumerate();
-            layers.map(|(index, &bits)| model.layer(index, bits)).collect()
+            model.network(best.policy.layers()).layers
         }
         None => Vec::new(),
     };

@@ -2,8 +2,8 @@
 //!
 //! Source: HAQ, section 3. We differ in what is remembered: where the budget lowered a width,
 //! the transition holds the executed action, not the one that was overruled; and in that the first
-//! episodes can be given. As in the paper
-//! every transition of an episode carries the final reward.
+//! episodes can be given. As in the paper every transition of an episode carries the final
+//! reward.
 
 use haq_agent::{
     Ddpg, DdpgConfig, Transition,

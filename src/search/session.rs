@@ -5,7 +5,7 @@ use std::cell::OnceCell;
 use crate::{
     data::{Images, Splits},
     domain::{Bits, BitwidthPolicy, Quality},
-    quantization::{EvaluationSettings, Evaluator, Quantizer},
+    quantization::{EvaluationSettings, Evaluator, QuantizationError, Quantizer},
     search::{
         error::SearchError,
         plan::Plan,
@@ -46,7 +46,7 @@ impl Session {
         let search = evaluator(&quantizer, &splits.search, settings)?;
         let measure = plan.request.measure;
         if measure.of(&search.float().quality).is_none() {
-            return Err(crate::quantization::QuantizationError::NoLabels { measure }.into());
+            return Err(QuantizationError::NoLabels { measure }.into());
         }
         let test = OnceCell::new();
         let test_images = splits.test;
@@ -63,10 +63,6 @@ impl Session {
 
     pub fn n_search_images(&self) -> usize {
         self.search.n_images()
-    }
-
-    pub fn n_test_images(&self) -> usize {
-        self.test_images.len()
     }
 
     /// Policies to start from, worked out from the noise of rounding alone.

@@ -36,26 +36,7 @@ fn layer_shape(
 ) -> Result<Layer, SearchError> {
     let input = shapes.get(layer.input);
     let weight = shapes.get(layer.weight);
-    let unit = Layer {
-        name: layer.name.clone(),
-        kind: LayerKind::Linear,
-        in_channels: 1,
-        out_channels: 1,
-        kernel_h: 1,
-        kernel_w: 1,
-        stride_h: 1,
-        stride_w: 1,
-        pad_top: 0,
-        pad_left: 0,
-        pad_bottom: 0,
-        pad_right: 0,
-        dilation_h: 1,
-        dilation_w: 1,
-        groups: 1,
-        in_h: 1,
-        in_w: 1,
-        bias: layer.bias.is_some(),
-    };
+    let unit = Layer { bias: layer.bias.is_some(), ..Layer::linear(layer.name.clone(), 1, 1) };
     match (&graph.nodes()[layer.node].op, input, weight) {
         (Op::Conv { window, groups }, &[_, channels, height, width], &[out, ..]) => {
             let [kernel_h, kernel_w] = window.kernel.map(|n| n as u64);
