@@ -124,6 +124,7 @@ mod tests {
             ("negation", vec![Op::Relu, Op::Unary(Unary::Neg)], false),
             ("unsigned grid", vec![grid(0)], true),
             ("signed grid", vec![grid(7)], false),
+            ("signs", vec![Op::Relu, Op::Binarize { scale: 0.5 }], false),
             ("signed grid of a relu", vec![Op::Relu, grid(7)], true),
         ] {
             let (mut graph, x) = Graph::sketch(&[0, 3, 8, 8]);

@@ -22,7 +22,7 @@ pub use attributes::{
 };
 pub use cuda::load_cuda;
 pub use error::NetworkError;
-pub use execute::Executable;
+pub use execute::{Executable, Replacement};
 pub use graph::{Graph, GraphInput, InputDim, Node, TensorId};
 pub use layers::{QuantizableKind, QuantizableLayer};
 pub use memory::keep_freed_memory;

@@ -187,6 +187,12 @@ pub enum Op {
     },
     /// Rounds to a grid and back: what quantization inserts.
     FakeQuantize(Grid),
+    /// `scale` where a number is 0 or more, `-scale` where it is less: one bit of a signed
+    /// tensor.
+    Binarize {
+        /// Above 0.
+        scale: f32,
+    },
 }
 
 impl Op {
@@ -249,7 +255,13 @@ impl Op {
             Op::HardSwish => "HardSwish",
             Op::LeakyRelu { .. } => "LeakyRelu",
             Op::FakeQuantize(_) => "FakeQuantize",
+            Op::Binarize { .. } => "Binarize",
         }
+    }
+
+    /// Whether quantization inserted it: it stands in no ONNX file.
+    pub fn rounds(&self) -> bool {
+        matches!(self, Op::FakeQuantize(_) | Op::Binarize { .. })
     }
 
     /// Whether no output is below 0 when no number of the first input is: selections, means,

@@ -58,7 +58,7 @@ impl Graph {
                 0
             }
         };
-        let suffix = if matches!(op, Op::FakeQuantize(_)) { "quantized" } else { op.name() };
+        let suffix = if op.rounds() { "quantized" } else { op.name() };
         let name = format!("{}_{suffix}", self.tensor_name(tensor));
         let output = self.add_tensor(&name);
         for node in self.nodes.iter_mut().filter(|node| chosen(node)) {

@@ -186,5 +186,6 @@ fn works_in_place(op: &Op) -> bool {
             | Op::HardSwish
             | Op::LeakyRelu { .. }
             | Op::FakeQuantize(_)
+            | Op::Binarize { .. }
     )
 }

@@ -18,6 +18,11 @@ use super::{
     ops::Op,
 };
 
+/// What may compute a node's output in place of its operation: given the node and its inputs in
+/// ONNX order, the output, or none to leave the node alone.
+pub type Replacement<'a> =
+    dyn FnMut(&Node, &[Option<&Tensor>]) -> Result<Option<Tensor>, tch::TchError> + 'a;
+
 /// A graph with its constants on a device, ready to run.
 ///
 /// It can be sent to another thread but not be used by two at once: give each thread its
@@ -138,6 +143,25 @@ impl Executable {
         self.follow(&plan, fed.iter().copied(), wanted, &mut |_, _| {})
     }
 
+    /// Like [`Executable::run_between`], but gradients flow from the wanted tensors back to the
+    /// fed ones, which may be constants (trained weights, say) as well as computed tensors.
+    ///
+    /// Every node is run by itself. `replace` is asked first and may compute the node's output
+    /// in its own way; it is given the node and its inputs in ONNX order.
+    ///
+    /// # Errors
+    /// As [`Executable::run_between`].
+    pub fn run_recorded(
+        &self,
+        fed: &[(TensorId, &Tensor)],
+        wanted: &[TensorId],
+        replace: &mut Replacement<'_>,
+    ) -> Result<Vec<Tensor>, NetworkError> {
+        let ids: Vec<TensorId> = fed.iter().map(|(id, _)| *id).collect();
+        let plan = plan::unfused(&self.graph, &ids, wanted);
+        self.walk(&plan, fed.iter().copied(), wanted, &mut |_, _| {}, replace)
+    }
+
     fn check(&self, inputs: &[&Tensor]) -> Result<(), NetworkError> {
         let sizes = |tensor: &&Tensor| tensor.size().iter().map(|&n| n as usize).collect();
         let shapes: Vec<Vec<usize>> = inputs.iter().map(sizes).collect();
@@ -158,6 +182,17 @@ impl Executable {
         observe: &mut dyn FnMut(TensorId, &Tensor),
     ) -> Result<Vec<Tensor>, NetworkError> {
         let _no_grad = tch::no_grad_guard();
+        self.walk(plan, fed, wanted, observe, &mut |_, _| Ok(None))
+    }
+
+    fn walk<'a>(
+        &self,
+        plan: &Plan,
+        fed: impl Iterator<Item = (TensorId, &'a Tensor)>,
+        wanted: &[TensorId],
+        observe: &mut dyn FnMut(TensorId, &Tensor),
+        replace: &mut Replacement<'_>,
+    ) -> Result<Vec<Tensor>, NetworkError> {
         let mut values = Values { constants: &self.constants, computed: vec![] };
         values.computed.resize_with(self.graph.n_tensors(), || None);
         for (id, tensor) in fed {
@@ -167,7 +202,7 @@ impl Executable {
         }
         for step in &plan.steps {
             let node = &self.graph.nodes()[step.node];
-            let output = self.take_step(step, node, &mut values)?;
+            let output = self.take_step(step, node, &mut values, replace)?;
             observe(step.output, &output);
             values.computed[step.output.index()] = Some(output);
             step.frees.iter().for_each(|tensor| values.computed[tensor.index()] = None);
@@ -196,6 +231,7 @@ impl Executable {
         step: &Step,
         node: &Node,
         values: &mut Values<'_>,
+        replace: &mut Replacement<'_>,
     ) -> Result<Tensor, NetworkError> {
         match &step.work {
             Work::Apply => {
@@ -208,7 +244,12 @@ impl Executable {
                 };
                 let inputs: Vec<Option<&Tensor>> =
                     node.inputs.iter().map(read).collect::<Result<_, _>>()?;
-                apply::apply(&node.op, &inputs).map_err(|error| failure(node, &inputs, &error))
+                let output = match replace(node, &inputs) {
+                    Ok(None) => apply::apply(&node.op, &inputs),
+                    Ok(Some(output)) => Ok(output),
+                    Err(error) => Err(error),
+                };
+                output.map_err(|error| failure(node, &inputs, &error))
             }
             Work::Pass(fused) => {
                 for id in [Some(fused.input), fused.addend].into_iter().flatten() {
@@ -309,4 +350,36 @@ fn first_line(error: &tch::TchError) -> String {
         other => other.to_string(),
     };
     text.lines().next().unwrap_or_default().trim().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use tch::Kind;
+
+    use super::*;
+    use crate::network::attributes::Unary;
+
+    #[test]
+    fn gradients_flow_back_to_a_fed_constant_through_a_replaced_node() {
+        let (mut graph, x) = Graph::sketch(&[0, 2]);
+        let weight = graph.add_constant("w", Array::f32(vec![2, 1], [3.0, -1.0]));
+        let negated = graph.draw(Op::Unary(Unary::Neg), &[x]);
+        let product = graph.draw(Op::MatMul, &[negated, weight]);
+        let executable = Executable::new(&graph, Device::Cpu).unwrap();
+        let input = Tensor::from_slice(&[1.0f32, 2.0]).view([1, 2]);
+        let trained = Tensor::from_slice(&[1.0f32, 1.0]).view([2, 1]).set_requires_grad(true);
+        let double = &mut |node: &Node, inputs: &[Option<&Tensor>]| {
+            let is_negation = node.output == negated;
+            Ok(is_negation.then(|| inputs[0].expect("it reads one tensor") * 2.0))
+        };
+        let fed = [(x, &input), (weight, &trained)];
+        let output = executable.run_recorded(&fed, &[product], double).unwrap().swap_remove(0);
+        assert_eq!(output.double_value(&[0, 0]), 6.0);
+        output.sum(Kind::Float).backward();
+        let gradient = Vec::<f32>::try_from(trained.grad().view(-1)).unwrap();
+        assert_eq!(gradient, [2.0, 4.0]);
+        let plain = executable.run(&input).unwrap();
+        assert_eq!(plain.double_value(&[0, 0]), -1.0);
+        assert!(!plain.requires_grad());
+    }
 }

@@ -64,6 +64,18 @@ impl Plan {
     }
 }
 
+/// Nodes one by one, with what may be freed after each; nothing fused, nothing overwritten.
+pub(super) fn unfused(graph: &Graph, fed: &[TensorId], wanted: &[TensorId]) -> Plan {
+    let step = |index: usize| {
+        let output = graph.nodes()[index].output;
+        Step { node: index, work: Work::Apply, output, frees: vec![] }
+    };
+    let needed = needed_nodes(graph, fed, wanted, &BTreeSet::new());
+    let mut steps: Vec<Step> = needed.into_iter().map(step).collect();
+    schedule_frees(graph, &mut steps, &wanted.iter().copied().collect());
+    Plan { steps }
+}
+
 /// Positions of the nodes that the wanted and observed tensors depend on.
 fn needed_nodes(
     graph: &Graph,

@@ -14,7 +14,7 @@ use crate::network::{
 
 /// Writes one node as one ONNX node, or two for a product with a bias.
 pub(super) fn node(writer: &mut Writer<'_>, node: &Node) -> Result<(), NetworkError> {
-    if matches!(node.op, Op::FakeQuantize(_)) {
+    if node.op.rounds() {
         return Err(NetworkError::Unsupported {
             node: node.name.clone(),
             op: node.op.name().to_owned(),

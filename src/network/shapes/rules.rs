@@ -65,7 +65,8 @@ pub(super) fn infer(op: &Op, inputs: &[Option<&Fact>]) -> Result<Fact, String> {
         | Op::LeakyRelu { .. }
         | Op::Elu { .. }
         | Op::Gelu { .. }
-        | Op::FakeQuantize(_) => same(x.shape.clone()),
+        | Op::FakeQuantize(_)
+        | Op::Binarize { .. } => same(x.shape.clone()),
         Op::Identity => x.clone(),
         Op::Softmax { axis } | Op::LogSoftmax { axis } => {
             views::axis_of(*axis, x.rank())?;

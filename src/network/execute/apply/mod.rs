@@ -64,7 +64,8 @@ pub(super) fn apply(op: &Op, inputs: &Inputs<'_>) -> Result<Tensor, TchError> {
         | Op::HardSigmoid { .. }
         | Op::HardSwish
         | Op::LeakyRelu { .. }
-        | Op::FakeQuantize(_) => pointwise::apply(op, x),
+        | Op::FakeQuantize(_)
+        | Op::Binarize { .. } => pointwise::apply(op, x),
         Op::Cast { .. }
         | Op::Identity
         | Op::Flatten { .. }

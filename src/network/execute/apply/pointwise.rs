@@ -30,6 +30,7 @@ pub(super) fn apply(op: &Op, x: &Tensor) -> Result<Tensor, TchError> {
             x.f_clamp_min(0.0)?.f_add(&x.f_clamp_max(0.0)?.f_mul(&alpha)?)
         }
         Op::FakeQuantize(grid) => fake_quantize(x, grid),
+        Op::Binarize { scale } => binarize(x, *scale),
         _ => Err(refuse("not a pointwise operation")),
     }
 }
@@ -53,6 +54,12 @@ fn unary(function: Unary, x: &Tensor) -> Result<Tensor, TchError> {
         Unary::Sqrt => x.f_sqrt(),
         Unary::Tanh => x.f_tanh(),
     }
+}
+
+/// `-scale` or `scale`; 0 counts as positive.
+fn binarize(x: &Tensor, scale: f32) -> Result<Tensor, TchError> {
+    let positive = x.f_ge(0.0)?.f_to_kind(x.kind())?;
+    positive.f_mul_scalar(2.0 * f64::from(scale))?.f_sub_scalar(f64::from(scale))
 }
 
 /// [`Grid::round`] on every number, to the last bit.
