@@ -90,11 +90,24 @@ fn policies(n_layers: usize) -> Vec<Vec<LayerBits>> {
     (0..64).map(|_| (0..n_layers).map(|_| bits(width(), width())).collect()).collect()
 }
 
+/// Everything the model says of a layer, and its latency alone.
 fn without_table(criterion: &mut Criterion) {
+    type Figure = fn(&CostModel, usize, LayerBits) -> f64;
+    let whole: Figure = |model, index, bits| model.layer(index, bits).latency_s;
+    let latency: Figure = |model, index, bits| model.layer_latency_s(index, bits);
+    evaluations(criterion, "layer evaluations without table", whole);
+    evaluations(criterion, "layer latencies without table", latency);
+}
+
+fn evaluations(
+    criterion: &mut Criterion,
+    name: &str,
+    figure: impl Fn(&CostModel, usize, LayerBits) -> f64,
+) {
     let workload = network();
     let n_layers = workload.layers.len();
     let policies = policies(n_layers);
-    let mut group = criterion.benchmark_group("layer evaluations without table");
+    let mut group = criterion.benchmark_group(name);
     group.throughput(Throughput::Elements((n_layers * policies.len()) as u64));
     for name in PROFILES {
         let model = CostModel::new(&profile(name), &workload, 1).unwrap();
@@ -103,7 +116,7 @@ fn without_table(criterion: &mut Criterion) {
                 let mut sum = 0.0;
                 for policy in &policies {
                     for (index, bits) in policy.iter().enumerate() {
-                        sum += model.layer(index, *black_box(bits)).latency_s;
+                        sum += figure(&model, index, *black_box(bits));
                     }
                 }
                 sum

@@ -164,8 +164,26 @@ impl CostModel {
     /// # Panics
     /// When there is no such layer.
     pub fn layer_feeding(&self, layer_index: usize, bits: LayerBits, out: Bits) -> LayerCost {
+        self.cost_of_layer(layer_index, bits, out)
+    }
+
+    /// The latency of one layer whose result keeps its own activation bits, in seconds: what
+    /// [`CostModel::layer`] says of it, without working out the rest.
+    ///
+    /// # Panics
+    /// When there is no such layer.
+    pub fn layer_latency_s(&self, layer_index: usize, bits: LayerBits) -> f64 {
+        self.cost_of_layer(layer_index, bits, bits.activation).latency_s
+    }
+
+    /// Inlined, so that a caller that wants one figure pays for one.
+    #[inline(always)]
+    fn cost_of_layer(&self, layer_index: usize, bits: LayerBits, out: Bits) -> LayerCost {
         let widths = self.device.widths(bits, out);
         let cost = self.device.layer_cost(&self.layers[layer_index], widths);
+        if self.measured.is_empty() {
+            return cost;
+        }
         self.with_measurement(layer_index, bits, cost)
     }
 

@@ -216,6 +216,7 @@ impl Device {
     }
 
     /// The widths of a layer whose result is read at `reader` bits.
+    #[inline]
     pub fn widths(&self, asked: LayerBits, reader: Bits) -> Widths {
         Widths {
             asked,
@@ -227,6 +228,8 @@ impl Device {
         }
     }
 
+    /// Inlined, for a result that is copied costs as much as working it out.
+    #[inline(always)]
     pub fn layer_cost(&self, layer: &Prepared, widths: Widths) -> LayerCost {
         self.evaluate(layer, widths).0
     }
@@ -255,7 +258,7 @@ impl Device {
         self.tiles.bits_per_cycle * self.clock_hz / 8.0 * reached
     }
 
-    #[inline]
+    #[inline(always)]
     fn evaluate(&self, layer: &Prepared, widths: Widths) -> (LayerCost, Run) {
         let (weight, activation) =
             (width_index(widths.asked.weight), width_index(widths.asked.activation));

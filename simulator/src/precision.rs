@@ -110,6 +110,7 @@ impl Precision {
     }
 
     /// The widths these operands are multiplied at, never below those asked for.
+    #[inline]
     pub fn promote(&self, bits: LayerBits) -> &Promotion {
         &self.promotions[width_index(bits.weight)][width_index(bits.activation)]
     }

@@ -2,7 +2,9 @@
 
 mod common;
 
-use common::{Row, bits, conv, depthwise, linear, mobilenet_v1, profile, quantile, reference};
+use common::{
+    Row, bits, conv, depthwise, linear, mobilenet_v1, profile, quantile, reference, tell,
+};
 use haq_simulator::{Compute, CostModel, Layer, Workload};
 
 fn layer(row: &Row) -> Layer {
@@ -30,6 +32,7 @@ fn cloud_cycles_follow_the_table_of_the_haq_code() {
             (cycles / row.number("cycles") as f64 - 1.0).abs()
         })
         .collect();
+    tell("BISMO cloud table of HAQ, cycles a layer", &errors);
     let (median, p90) = (quantile(&mut errors, 0.5), quantile(&mut errors, 0.9));
     assert!(median <= 0.001, "median error {median}");
     assert!(p90 <= 0.01, "90th percentile {p90}");
@@ -40,11 +43,14 @@ fn edge_latency_of_mobilenet_v1_is_the_published_one() {
     let layers = mobilenet_v1(1.0, 224);
     let n_layers = layers.len();
     let model = CostModel::new(&profile("bismo-edge"), &Workload::of_layers(layers), 1).unwrap();
+    let mut errors = Vec::new();
     for (width, published_s) in [(4, 45.45e-3), (5, 57.75e-3), (6, 70.67e-3), (8, 96.20e-3)] {
         let latency_s = model.total(&vec![bits(width, width); n_layers]).latency_s;
         let error = latency_s / published_s - 1.0;
         assert!(error.abs() <= 0.02, "{width} bits: {latency_s} s, off by {error}");
+        errors.push(error);
     }
+    tell("BISMO edge, MobileNet-V1 at 4, 5, 6 and 8 bits", &errors);
 }
 
 #[test]

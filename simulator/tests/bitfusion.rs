@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{Row, bits, conv, linear, mean, profile, quantile, reference};
+use common::{Row, bits, conv, linear, mean, profile, quantile, reference, tell};
 use haq_simulator::{CostModel, Layer, LayerCost, Workload};
 
 fn layer(row: &Row) -> Layer {
@@ -49,6 +49,10 @@ fn check(table: &str) {
         let sums = networks.entry(key).or_insert((0.0, 0.0));
         *sums = (sums.0 + cost.cycles as f64, sums.1 + cycles as f64);
     }
+    tell(&format!("{table}, cycles a layer"), &errors);
+    let of_network = |(_, (modelled, simulated)): (_, &(f64, f64))| modelled / simulated - 1.0;
+    let of_networks: Vec<f64> = networks.iter().map(of_network).collect();
+    tell(&format!("{table}, cycles a network"), &of_networks);
     assert!(mean(&errors) < 0.01, "mean error {}", mean(&errors));
     assert!(quantile(&mut errors, 0.5) < 1e-3, "median error");
     for (network, (modelled, simulated)) in networks {
@@ -70,11 +74,14 @@ fn batches_of_16_cost_what_the_bitfusion_simulator_says() {
 #[test]
 fn energy_is_what_the_bitfusion_simulator_says() {
     let Some(rows) = reference("bitfusion/networks_b1.csv") else { return };
+    let mut errors = Vec::new();
     let idle_pj_per_cycle = 0.04 / 500e6 * 1e12;
     for row in &rows {
         let cost = cost(row);
         let modelled = cost.energy_j * 1e9 - cost.cycles as f64 * idle_pj_per_cycle * 1e-3;
         let error = modelled / row.real("energy_nJ") - 1.0;
         assert!(error.abs() < 0.08, "{} {}: {error}", row.text("network"), row.text("layer"));
+        errors.push(error);
     }
+    tell("bitfusion/networks_b1.csv, energy a layer", &errors);
 }

@@ -104,6 +104,7 @@ impl Device {
         self.check_widths(case, &low, &high)?;
         self.check_batch(case.batch, &of_one.layer(0, case.high), &high)?;
         prop_assert_eq!(high, of_batch.clone().layer(0, case.high), "the same twice");
+        prop_assert_eq!(high.latency_s, of_batch.layer_latency_s(0, case.high), "alone the same");
         Ok(())
     }
 

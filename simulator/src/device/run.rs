@@ -12,7 +12,7 @@ use crate::{
 };
 
 impl Device {
-    #[inline]
+    #[inline(always)]
     pub(super) fn run(&self, case: &Case<'_>, work: &Work) -> Run {
         match (work, &self.array) {
             (Work::Systolic(mapping, outside), Compute::Systolic(array)) => {
@@ -30,7 +30,7 @@ impl Device {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn run_systolic(
         &self,
         case: &Case<'_>,
@@ -159,7 +159,7 @@ impl Device {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn run_streamed(&self, case: &Case<'_>, array: &BitSerialArray, layer: &StreamedLayer) -> Run {
         let bits = case.promotion.bits;
         let cycles = layer.cycles(bits, self.efficiency);
@@ -214,7 +214,7 @@ impl Device {
     }
 
     /// A run whose array starts with the first vectors and then computes while data move.
-    #[inline]
+    #[inline(always)]
     fn start_early(
         &self,
         compute_cycles: u64,

@@ -129,6 +129,23 @@ pub fn quantile(errors: &mut [f64], share: f64) -> f64 {
     errors[((errors.len() - 1) as f64 * share).round() as usize]
 }
 
+/// Says how far the model is from an anchor; `cargo test -- --nocapture` shows it.
+///
+/// - `errors`: one a row, as a share of the anchor's figure, of either sign
+pub fn tell(anchor: &str, errors: &[f64]) {
+    let mut sizes: Vec<f64> = errors.iter().map(|error| error.abs()).collect();
+    if sizes.is_empty() {
+        return;
+    }
+    let percent = |share: f64| 100.0 * share;
+    let (mean, median) = (percent(mean(&sizes)), percent(quantile(&mut sizes, 0.5)));
+    let (p90, worst) = (percent(quantile(&mut sizes, 0.9)), percent(sizes[sizes.len() - 1]));
+    eprintln!(
+        "anchor | {anchor} | {} | {mean:.2} | {median:.2} | {p90:.2} | {worst:.2} |",
+        sizes.len()
+    );
+}
+
 pub fn mean(errors: &[f64]) -> f64 {
     errors.iter().sum::<f64>() / errors.len() as f64
 }
