@@ -34,17 +34,17 @@ impl ConvolutionShape {
         if positive.contains(&0) || pairs.iter().flatten().any(|&size| size == 0) {
             return Err(IntegerError::Shape("a size, stride or dilation is 0; 1 is the least"));
         }
-        if self.in_channels % self.groups != 0 || self.out_channels % self.groups != 0 {
+        if [self.in_channels, self.out_channels].iter().any(|n| !n.is_multiple_of(self.groups)) {
             return Err(IntegerError::Shape("the groups do not divide the channels"));
         }
         let mut output = [0; 2];
-        for axis in 0..2 {
+        for (axis, size) in output.iter_mut().enumerate() {
             let padded = self.input[axis] + self.pad_begin[axis] + self.pad_end[axis];
             let reach = (self.kernel[axis] - 1) * self.dilation[axis] + 1;
             if reach > padded {
                 return Err(IntegerError::Shape("the kernel is larger than the padded input"));
             }
-            output[axis] = (padded - reach) / self.stride[axis] + 1;
+            *size = (padded - reach) / self.stride[axis] + 1;
         }
         Ok(output)
     }
