@@ -7,6 +7,7 @@ mod calibration;
 mod clip;
 mod error;
 mod evaluate;
+mod integer;
 mod layer_matrix;
 mod method;
 mod moments;
@@ -17,6 +18,11 @@ mod uniform;
 pub use clip::RangeRule;
 pub use error::QuantizationError;
 pub use evaluate::{EvaluationSettings, Evaluator, Measured};
+pub use integer::{
+    BatchNormSign, BitPlanes, Convolution, ConvolutionShape, FixedPointMultiplier, IntegerError,
+    Requantization, SignBits, SignThreshold, rounding_divide_by_power_of_two,
+    saturating_rounding_doubling_high_mul,
+};
 pub use method::{Method, RoundedReads, Rounding, WeightClip};
 pub use quantized_network::{Quantizer, RoundedWeights};
 pub use uniform::{WeightGrid, activation_grid};
