@@ -10,6 +10,7 @@ mod output;
 mod pareto;
 mod plan_text;
 mod progress;
+mod quantize;
 mod report;
 mod resume;
 mod run_files;
@@ -45,6 +46,7 @@ pub fn main() -> ExitCode {
         Command::Report(args) => report::run(&cli.global, args),
         Command::Simulate(args) => simulate::run(&cli.global, args),
         Command::Evaluate(args) => evaluate::run(&cli.global, args),
+        Command::Quantize(args) => quantize::run(&cli.global, args),
         Command::Model(command) => model::run(&cli.global, command),
         Command::Hw(command) => hw::run(&cli.global, command),
         Command::Completions(args) => completions::run(args),

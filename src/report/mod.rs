@@ -8,11 +8,13 @@
 //!         ├→ layer_table, front_table, comparison_table, run_table, summary_sentence
 //!         └→ page, write_page
 //! RooflinePlot ─→ RooflineFigure
+//! ComparisonPlot ─→ ComparisonFigure
 //! ```
 
 mod axis;
 mod bits;
 mod canvas;
+mod comparison;
 mod costs;
 mod error;
 mod frame;
@@ -30,6 +32,7 @@ mod view;
 
 pub use bits::BitsFigure;
 pub use canvas::Figure;
+pub use comparison::{ComparedMethod, ComparedPoint, ComparisonFigure, ComparisonPlot};
 pub use costs::CostFigure;
 pub use error::ReportError;
 pub use html::{page, write_page};

@@ -75,7 +75,10 @@ impl<'a> Subject<'a> {
         let description = SubjectDescription {
             model: model.name.clone(),
             model_digest: model.digest.clone(),
-            data: request.data.as_ref().map_or("embedded".into(), |path| path.display().to_string()),
+            data: request
+                .data
+                .as_ref()
+                .map_or("embedded".into(), |path| path.display().to_string()),
             data_digest: digest(&[&images, &calibration]),
             split: request.split.to_string(),
             images: images.len() as u64,
