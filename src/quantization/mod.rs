@@ -3,6 +3,7 @@
 //! A recipe ([`Method`]) and some calibration images make a [`Quantizer`]; a bitwidth policy
 //! turns it into a network; an [`Evaluator`] says how well that network still answers.
 
+mod alone;
 mod calibration;
 mod clip;
 mod error;
@@ -10,13 +11,16 @@ mod evaluate;
 mod layer_matrix;
 mod method;
 mod moments;
+mod prefix;
 mod quantized_network;
 mod rounding;
 mod uniform;
 
+pub use alone::{RoundedAlone, SingleRoundings};
 pub use clip::RangeRule;
 pub use error::QuantizationError;
 pub use evaluate::{EvaluationSettings, Evaluator, Measured};
 pub use method::{Method, RoundedReads, Rounding, WeightClip};
+pub use prefix::{KEPT_BYTES, PrefixEvaluator};
 pub use quantized_network::{Quantizer, RoundedWeights};
 pub use uniform::{WeightGrid, activation_grid};
