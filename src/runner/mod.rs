@@ -9,6 +9,7 @@ mod error;
 mod inputs;
 mod profiles;
 mod run;
+mod sensitivity;
 mod subject;
 mod view;
 
@@ -21,5 +22,8 @@ pub use error::RunnerError;
 pub use inputs::{load_dataset, load_splits, one_image_shape, plan, preprocessing};
 pub use profiles::{FoundProfile, ProfileSource, find_profile, profile_names};
 pub use run::Runner;
+pub use sensitivity::{
+    HessianRequest, Sensitivity, SensitivityEvent, SensitivityRequest, sensitivity,
+};
 pub use subject::{FloatFigures, Subject, SubjectRequest};
 pub use view::view;

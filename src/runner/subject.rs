@@ -88,6 +88,11 @@ impl<'a> Subject<'a> {
         Ok(Self { model, images, calibration, description, settings })
     }
 
+    /// Worker threads of evaluations.
+    pub fn threads(&self) -> usize {
+        self.settings.threads
+    }
+
     /// An evaluator over the images; the float network runs once.
     ///
     /// # Errors
