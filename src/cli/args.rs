@@ -6,7 +6,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::{
     cli::{quantize::MethodList, workload::WorkloadArgs},
-    domain::{BudgetRequest, LayerBits, Measure, Strategy},
+    domain::{BudgetRequest, LayerBits, Measure, Operand, Strategy},
     quantization::Method,
     search::{BitList, Pins, parse_layer_bits},
     store::RunSort,
@@ -80,6 +80,8 @@ pub enum Command {
     Evaluate(EvaluateArgs),
     /// Methods of quantization side by side: quality, size and time of each at given bits
     Quantize(QuantizeArgs),
+    /// What each layer alone loses when its weights, or what it reads, have few bits
+    Sensitivity(SensitivityArgs),
     /// Look into a network
     #[command(subcommand)]
     Model(ModelCommand),
@@ -399,6 +401,61 @@ pub struct QuantizeArgs {
     /// Folder for the plot
     #[arg(long, default_value = "haq-out", value_name = "FOLDER")]
     pub out: PathBuf,
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct SensitivityArgs {
+    #[command(flatten)]
+    pub input: InputArgs,
+    #[command(flatten)]
+    pub machine: MachineArgs,
+    /// Widths to try: 2-8 or 2,3,4,8
+    #[arg(long, default_value = "2,3,4,8", value_name = "BITS")]
+    pub bits: BitList,
+    /// Figure in the tables and the heat map: kl, mse, agreement, top1 or top5; all are kept
+    #[arg(long, default_value_t = Measure::Kl, value_name = "NAME")]
+    pub measure: Measure,
+    /// Which of a layer's tensors: weights, activations
+    #[arg(long, value_delimiter = ',', default_values = ["weights", "activations"], value_name = "TENSORS")]
+    pub tensors: Vec<Operand>,
+    /// Recipe that rounds, as `haq quantize` lists them
+    #[arg(long, default_value_t = Method::default(), value_name = "NAME")]
+    pub method: Method,
+    /// Images to judge on
+    #[arg(long, value_enum, default_value = "search")]
+    pub split: SplitName,
+    /// At most so many of them
+    #[arg(long, value_name = "N")]
+    pub images: Option<usize>,
+    /// Which images land in which split, and the probes of the Hessian
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    pub seed: u64,
+    /// Estimate the trace of the Hessian by each layer's weights as well
+    #[arg(long)]
+    pub hessian: bool,
+    /// Random vectors for the Hessian
+    #[arg(long, default_value_t = 50, value_name = "N", value_parser = clap::value_parser!(u32).range(2..=100_000))]
+    pub probes: u32,
+    /// Calibration images for the Hessian at most
+    #[arg(long, default_value_t = 256, value_name = "N", value_parser = at_least_one)]
+    pub hessian_images: usize,
+    /// Measure again what the database has already
+    #[arg(long)]
+    pub again: bool,
+    /// Print as CSV
+    #[arg(long, conflicts_with = "json")]
+    pub csv: bool,
+    /// SVG or PNG file for the heat map; one in --out where absent
+    #[arg(long, value_name = "FILE")]
+    pub plot: Option<PathBuf>,
+    /// Folder for the plot
+    #[arg(long, default_value = "haq-out", value_name = "FOLDER")]
+    pub out: PathBuf,
+}
+
+fn at_least_one(text: &str) -> Result<usize, String> {
+    let number = text.parse().ok().filter(|&number| number > 0);
+    number.ok_or_else(|| format!("{text:?} is not a number above 0"))
 }
 
 #[derive(Debug, Subcommand)]

@@ -17,7 +17,7 @@ use crate::{
     cli::{
         args::{Global, QuantizeArgs, SplitName},
         exit::{Ending, UsageError},
-        output,
+        output, plot_file,
         session::{evaluation_settings, open_store, preprocessing_request},
     },
     data::Split,
@@ -72,6 +72,7 @@ pub fn run(global: &Global, args: &QuantizeArgs) -> anyhow::Result<Ending> {
         let problem = "--model needs --data: images to calibrate and judge with";
         return Err(UsageError(problem.into()).into());
     }
+    plot_file::check(args.plot.as_deref())?;
     let settings = evaluation_settings(&args.machine)?;
     let model = Model::load(args.input.model.as_deref())?;
     let mut bits: Vec<LayerBits> = Vec::new();
@@ -192,15 +193,9 @@ fn draw(args: &QuantizeArgs, results: &Results) -> anyhow::Result<Option<PathBuf
     if results.rows.is_empty() {
         return Ok(None);
     }
-    let path = match &args.plot {
-        Some(path) => path.clone(),
-        None => {
-            std::fs::create_dir_all(&args.out)
-                .map_err(|error| anyhow::anyhow!("{}: {error}", args.out.display()))?;
-            let stem = results.model.name.trim_end_matches(".onnx");
-            args.out.join(format!("quantize-{stem}.svg"))
-        }
-    };
+    let stem = results.model.name.trim_end_matches(".onnx");
+    let name = format!("quantize-{stem}.svg");
+    let path = plot_file::path(args.plot.as_deref(), &args.out, &name)?;
     ComparisonFigure::new(plot_of(results))?.write(&path)?;
     Ok(Some(path))
 }

@@ -9,6 +9,7 @@
 //!         └→ page, write_page
 //! RooflinePlot ─→ RooflineFigure
 //! ComparisonPlot ─→ ComparisonFigure
+//! HeatMap ─→ HeatFigure
 //! ```
 
 mod axis;
@@ -18,6 +19,7 @@ mod comparison;
 mod costs;
 mod error;
 mod frame;
+mod heat;
 mod html;
 mod labels;
 mod layer_axis;
@@ -35,6 +37,7 @@ pub use canvas::Figure;
 pub use comparison::{ComparedMethod, ComparedPoint, ComparisonFigure, ComparisonPlot};
 pub use costs::CostFigure;
 pub use error::ReportError;
+pub use heat::{HeatCell, HeatFigure, HeatMap};
 pub use html::{page, write_page};
 pub use learning::LearningFigure;
 pub use pareto::ParetoFigure;
