@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::{
-    cli::workload::WorkloadArgs,
-    domain::{BudgetRequest, LayerBits, Measure, Strategy},
+    cli::{quantize::MethodList, workload::WorkloadArgs},
+    domain::{BudgetRequest, LayerBits, Measure, Operand, Strategy},
     quantization::Method,
     search::{BitList, Pins, parse_layer_bits},
     store::RunSort,
@@ -30,9 +30,11 @@ Examples:
   haq runs list --hw bismo-edge --sort quality  past runs
   haq pareto 12 15 --out fronts.svg             their fronts in one plot
   haq simulate --model net.onnx --hw t4 --hw a100 --bits 8,8 --bits 4,4   side by side
+  haq quantize --model net.onnx --data images/ --bits 8,8 --bits 4,4   methods side by side
   haq hw calibrate --profile t4 --measurements mine.csv --model net.onnx --out mine.toml
 
-Exit codes: 0 done, 1 failed, 2 usage, 3 budget not reachable, 130 interrupted (resumable).";
+Exit codes: 0 done, 1 failed, 2 usage, 3 budget not reachable, 4 partial,
+130 interrupted (resumable).";
 
 #[derive(Debug, Args)]
 pub struct Global {
@@ -76,6 +78,10 @@ pub enum Command {
     Simulate(SimulateArgs),
     /// Quality of a network at given bits
     Evaluate(EvaluateArgs),
+    /// Methods of quantization side by side: quality, size and time of each at given bits
+    Quantize(QuantizeArgs),
+    /// What each layer alone loses when its weights, or what it reads, have few bits
+    Sensitivity(SensitivityArgs),
     /// Look into a network
     #[command(subcommand)]
     Model(ModelCommand),
@@ -348,6 +354,108 @@ pub struct EvaluateArgs {
     /// Which images land in which split
     #[arg(long, default_value_t = 0, value_name = "N")]
     pub seed: u64,
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct QuantizeArgs {
+    #[command(flatten)]
+    pub input: InputArgs,
+    #[command(flatten)]
+    pub machine: MachineArgs,
+    /// Bits of every layer, weights then activations: 8,8; repeatable
+    #[arg(long, value_name = "W,A", value_parser = parse_layer_bits, default_values = ["8,8", "4,8", "4,4"])]
+    pub bits: Vec<LayerBits>,
+    /// Exceptions: first=8,last=8 or NAME=W/A
+    #[arg(long, value_name = "PINS")]
+    pub pin: Option<Pins>,
+    /// Recipes to compare: all, or names with commas
+    #[arg(long, default_value = "all", value_name = "NAMES")]
+    pub methods: MethodList,
+    /// Quality to compare by: top1, top5, or without labels agreement, kl, mse
+    #[arg(long, default_value_t = Measure::Top1, value_name = "NAME")]
+    pub measure: Measure,
+    /// Images to judge on
+    #[arg(long, value_enum, default_value = "test")]
+    pub split: SplitName,
+    /// At most so many of them
+    #[arg(long, value_name = "N")]
+    pub images: Option<usize>,
+    /// Which images land in which split
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    pub seed: u64,
+    /// So many seeds, counted from --seed: mean and standard deviation are shown
+    #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub repeats: u32,
+    /// Hardware profile that size and latency are modelled on as well
+    #[arg(long, value_name = "PROFILE")]
+    pub hw: Option<String>,
+    /// Measure again what the database has already
+    #[arg(long)]
+    pub again: bool,
+    /// Print as CSV
+    #[arg(long, conflicts_with = "json")]
+    pub csv: bool,
+    /// SVG or PNG file for the plot of quality against size; one in --out where absent
+    #[arg(long, value_name = "FILE")]
+    pub plot: Option<PathBuf>,
+    /// Folder for the plot
+    #[arg(long, default_value = "haq-out", value_name = "FOLDER")]
+    pub out: PathBuf,
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct SensitivityArgs {
+    #[command(flatten)]
+    pub input: InputArgs,
+    #[command(flatten)]
+    pub machine: MachineArgs,
+    /// Widths to try: 2-8 or 2,3,4,8
+    #[arg(long, default_value = "2,3,4,8", value_name = "BITS")]
+    pub bits: BitList,
+    /// Figure in the tables and the heat map: kl, mse, agreement, top1 or top5; all are kept
+    #[arg(long, default_value_t = Measure::Kl, value_name = "NAME")]
+    pub measure: Measure,
+    /// Which of a layer's tensors: weights, activations
+    #[arg(long, value_delimiter = ',', default_values = ["weights", "activations"], value_name = "TENSORS")]
+    pub tensors: Vec<Operand>,
+    /// Recipe that rounds, as `haq quantize` lists them
+    #[arg(long, default_value_t = Method::default(), value_name = "NAME")]
+    pub method: Method,
+    /// Images to judge on
+    #[arg(long, value_enum, default_value = "search")]
+    pub split: SplitName,
+    /// At most so many of them
+    #[arg(long, value_name = "N")]
+    pub images: Option<usize>,
+    /// Which images land in which split, and the probes of the Hessian
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    pub seed: u64,
+    /// Estimate the trace of the Hessian by each layer's weights as well
+    #[arg(long)]
+    pub hessian: bool,
+    /// Random vectors for the Hessian
+    #[arg(long, default_value_t = 50, value_name = "N", value_parser = clap::value_parser!(u32).range(2..=100_000))]
+    pub probes: u32,
+    /// Calibration images for the Hessian at most
+    #[arg(long, default_value_t = 256, value_name = "N", value_parser = at_least_one)]
+    pub hessian_images: usize,
+    /// Measure again what the database has already
+    #[arg(long)]
+    pub again: bool,
+    /// Print as CSV
+    #[arg(long, conflicts_with = "json")]
+    pub csv: bool,
+    /// SVG or PNG file for the heat map; one in --out where absent
+    #[arg(long, value_name = "FILE")]
+    pub plot: Option<PathBuf>,
+    /// Folder for the plot
+    #[arg(long, default_value = "haq-out", value_name = "FOLDER")]
+    pub out: PathBuf,
+}
+
+fn at_least_one(text: &str) -> Result<usize, String> {
+    let number = text.parse().ok().filter(|&number| number > 0);
+    number.ok_or_else(|| format!("{text:?} is not a number above 0"))
 }
 
 #[derive(Debug, Subcommand)]

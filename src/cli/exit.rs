@@ -7,6 +7,8 @@ pub const FAILED: u8 = 1;
 /// What was typed does not make sense.
 pub const USAGE: u8 = 2;
 pub const BUDGET_NOT_REACHABLE: u8 = 3;
+/// Some of what was asked could not be done; the rest was.
+pub const PARTIAL: u8 = 4;
 /// Stopped by the user; the run can be resumed.
 pub const INTERRUPTED: u8 = 130;
 
@@ -14,6 +16,7 @@ pub const INTERRUPTED: u8 = 130;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ending {
     Done,
+    Partial,
     Interrupted,
 }
 
@@ -27,6 +30,7 @@ pub struct UsageError(pub String);
 pub fn code_of(result: anyhow::Result<Ending>) -> u8 {
     let error = match result {
         Ok(Ending::Done) => return DONE,
+        Ok(Ending::Partial) => return PARTIAL,
         Ok(Ending::Interrupted) => return INTERRUPTED,
         Err(error) => error,
     };

@@ -9,12 +9,15 @@ mod model;
 mod output;
 mod pareto;
 mod plan_text;
+mod plot_file;
 mod progress;
+mod quantize;
 mod report;
 mod resume;
 mod run_files;
 mod runs;
 mod search;
+mod sensitivity;
 mod session;
 mod simulate;
 mod workload;
@@ -45,6 +48,8 @@ pub fn main() -> ExitCode {
         Command::Report(args) => report::run(&cli.global, args),
         Command::Simulate(args) => simulate::run(&cli.global, args),
         Command::Evaluate(args) => evaluate::run(&cli.global, args),
+        Command::Quantize(args) => quantize::run(&cli.global, args),
+        Command::Sensitivity(args) => sensitivity::run(&cli.global, args),
         Command::Model(command) => model::run(&cli.global, command),
         Command::Hw(command) => hw::run(&cli.global, command),
         Command::Completions(args) => completions::run(args),

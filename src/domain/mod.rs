@@ -4,6 +4,7 @@
 
 mod budget;
 mod front;
+mod measurement;
 mod policy;
 mod quality;
 mod run;
@@ -11,6 +12,9 @@ mod run;
 pub use budget::{Budget, BudgetRequest, Limit, show_cost};
 pub use front::pareto_front;
 pub use haq_simulator::{Bits, Bound, Cost, CostKind, Layer, LayerBits, LayerCost, LayerKind};
+pub use measurement::{
+    HessianTrace, MethodKey, Operand, QuantizationRecord, SensitivityRecord, SubjectDescription,
+};
 pub use policy::BitwidthPolicy;
 pub use quality::{Measure, Quality};
 pub use run::{

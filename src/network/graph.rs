@@ -168,7 +168,7 @@ impl Graph {
         TensorId(self.tensor_names.len() - 1)
     }
 
-    pub(super) fn add_constant(&mut self, name: &str, array: Array) -> TensorId {
+    pub(crate) fn add_constant(&mut self, name: &str, array: Array) -> TensorId {
         let tensor = self.add_tensor(name);
         self.constants.insert(tensor, array);
         tensor

@@ -34,6 +34,10 @@ pub enum QuantizationError {
     NoLabels { measure: crate::domain::Measure },
     #[error("image {image}: label {label} is outside the network's {classes} outputs")]
     LabelOutOfRange { image: usize, label: i64, classes: usize },
+    #[error(
+        "layer {layer}: this method does more than to round the tensor the layer reads; sensitivity needs one that does not"
+    )]
+    NotAlone { layer: String },
     #[error("libtorch: {0}")]
     Torch(#[from] tch::TchError),
 }

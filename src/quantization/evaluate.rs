@@ -57,8 +57,8 @@ pub struct Measured {
     pub wall_s: f64,
 }
 
-struct Batch {
-    images: Tensor,
+pub(super) struct Batch {
+    pub(super) images: Tensor,
     /// `[n]`, i64
     labels: Option<Tensor>,
     /// The float network's outputs, `[n, classes]`.
@@ -147,6 +147,14 @@ impl Evaluator {
         self.n_images
     }
 
+    pub(super) fn batches(&self) -> &[Batch] {
+        &self.batches
+    }
+
+    pub(super) fn device(&self) -> Device {
+        self.settings.device
+    }
+
     /// The float network on the same images.
     pub fn float(&self) -> Measured {
         self.float
@@ -171,6 +179,19 @@ impl Evaluator {
         reduce: impl Fn(&Batch, Tensor) -> R + Sync,
     ) -> Result<Vec<R>, QuantizationError> {
         let executable = Executable::new(graph, self.settings.device)?;
+        self.for_batches(&[executable], |_, batch, executables| {
+            let outputs = executables[0].run(&batch.images)?;
+            Ok(reduce(batch, outputs.flatten(1, -1)))
+        })
+    }
+
+    /// Gives every batch, with its index and handles on the executables, to `work`; what that
+    /// makes of them comes in the order of the batches.
+    pub(super) fn for_batches<R: Send>(
+        &self,
+        executables: &[Executable],
+        work: impl Fn(usize, &Batch, &[Executable]) -> Result<R, QuantizationError> + Sync,
+    ) -> Result<Vec<R>, QuantizationError> {
         let next = AtomicUsize::new(0);
         let results: Mutex<Vec<(usize, Result<R, QuantizationError>)>> = Mutex::default();
         let n_workers = match self.settings.device {
@@ -180,9 +201,10 @@ impl Evaluator {
         std::thread::scope(|scope| {
             for _ in 0..n_workers {
                 // A tensor may move to a thread but not be shared: each worker has its own handles.
-                let executable = executable.share();
+                let executables: Vec<Executable> =
+                    executables.iter().map(Executable::share).collect();
                 let batches: Vec<Batch> = self.batches.iter().map(Batch::shallow_clone).collect();
-                let (next, results, reduce) = (&next, &results, &reduce);
+                let (next, results, work) = (&next, &results, &work);
                 scope.spawn(move || {
                     if n_workers > 1 {
                         tch::set_num_threads(1);
@@ -190,8 +212,7 @@ impl Evaluator {
                     loop {
                         let index = next.fetch_add(1, Ordering::Relaxed);
                         let Some(batch) = batches.get(index) else { break };
-                        let outputs = executable.run(&batch.images).map_err(Into::into);
-                        let result = outputs.map(|outputs| reduce(batch, outputs.flatten(1, -1)));
+                        let result = work(index, batch, &executables);
                         results.lock().expect("no worker panics").push((index, result));
                     }
                 });
@@ -214,7 +235,7 @@ fn channels_last(images: &Tensor) -> Tensor {
 
 /// Sums over images, from which means are made.
 #[derive(Debug, Clone, Copy, Default)]
-struct Sums {
+pub(super) struct Sums {
     has_labels: bool,
     top1: f64,
     top5: f64,
@@ -225,7 +246,8 @@ struct Sums {
 }
 
 impl Sums {
-    fn of(batch: &Batch, outputs: &Tensor) -> Self {
+    /// - `outputs`: `[n, classes]`
+    pub(super) fn of(batch: &Batch, outputs: &Tensor) -> Self {
         let float = &batch.float_outputs;
         let log_p = float.log_softmax(1, Kind::Float);
         let log_q = outputs.log_softmax(1, Kind::Float);
@@ -248,7 +270,7 @@ impl Sums {
         sums
     }
 
-    fn add(&mut self, other: &Self) {
+    pub(super) fn add(&mut self, other: &Self) {
         self.has_labels |= other.has_labels;
         self.top1 += other.top1;
         self.top5 += other.top5;
@@ -258,7 +280,7 @@ impl Sums {
         self.mse += other.mse;
     }
 
-    fn finish(&self, n_images: usize) -> Quality {
+    pub(super) fn finish(&self, n_images: usize) -> Quality {
         let mean = |sum: f64| sum / n_images as f64;
         let labelled = |sum: f64| self.has_labels.then(|| mean(sum));
         Quality {

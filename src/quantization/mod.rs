@@ -3,26 +3,32 @@
 //! A recipe ([`Method`]) and some calibration images make a [`Quantizer`]; a bitwidth policy
 //! turns it into a network; an [`Evaluator`] says how well that network still answers.
 
+mod alone;
 mod calibration;
 mod clip;
 mod error;
 mod evaluate;
+mod hessian;
 mod integer;
 mod layer_matrix;
 mod method;
 mod moments;
+mod prefix;
 mod quantized_network;
 mod rounding;
 mod uniform;
 
+pub use alone::{RoundedAlone, SingleRoundings};
 pub use clip::RangeRule;
 pub use error::QuantizationError;
 pub use evaluate::{EvaluationSettings, Evaluator, Measured};
+pub use hessian::{HessianSettings, TraceEstimate, hessian_traces};
 pub use integer::{
     BatchNormSign, BitPlanes, Convolution, ConvolutionShape, FixedPointMultiplier, IntegerError,
     Requantization, SignBits, SignThreshold, rounding_divide_by_power_of_two,
     saturating_rounding_doubling_high_mul,
 };
 pub use method::{Method, RoundedReads, Rounding, WeightClip};
+pub use prefix::{KEPT_BYTES, PrefixEvaluator};
 pub use quantized_network::{Quantizer, RoundedWeights};
 pub use uniform::{WeightGrid, activation_grid};

@@ -8,14 +8,18 @@
 //!         ├→ layer_table, front_table, comparison_table, run_table, summary_sentence
 //!         └→ page, write_page
 //! RooflinePlot ─→ RooflineFigure
+//! ComparisonPlot ─→ ComparisonFigure
+//! HeatMap ─→ HeatFigure
 //! ```
 
 mod axis;
 mod bits;
 mod canvas;
+mod comparison;
 mod costs;
 mod error;
 mod frame;
+mod heat;
 mod html;
 mod labels;
 mod layer_axis;
@@ -30,8 +34,10 @@ mod view;
 
 pub use bits::BitsFigure;
 pub use canvas::Figure;
+pub use comparison::{ComparedMethod, ComparedPoint, ComparisonFigure, ComparisonPlot};
 pub use costs::CostFigure;
 pub use error::ReportError;
+pub use heat::{HeatCell, HeatFigure, HeatMap};
 pub use html::{page, write_page};
 pub use learning::LearningFigure;
 pub use pareto::ParetoFigure;

@@ -29,4 +29,6 @@ pub enum RunnerError {
     Settings { run: i64, reason: String },
     #[error("the network leaves its input's size open and nothing says what it is; give {remedy}")]
     OpenInput { remedy: &'static str },
+    #[error("{0}")]
+    Pins(String),
 }

@@ -1,18 +1,29 @@
-//! A search that is kept: joins the loop and the database, so that a run can be interrupted at
-//! any moment and gone on with.
+//! Work that is kept: joins searches, comparisons and the database, so that each can be
+//! interrupted at any moment and gone on with.
 //!
-//! The terminal and the service both drive searches through here.
+//! The terminal and the service both work through here.
 
+mod comparison;
 mod config;
 mod error;
 mod inputs;
 mod profiles;
 mod run;
+mod sensitivity;
+mod subject;
 mod view;
 
+pub use comparison::{
+    Comparison, ComparisonEvent, ComparisonRequest, compare, float_size_bytes, method_key,
+    pinned_policy, size_bytes,
+};
 pub use config::{ImageCounts, RunConfig};
 pub use error::RunnerError;
 pub use inputs::{load_dataset, load_splits, one_image_shape, plan, preprocessing};
 pub use profiles::{FoundProfile, ProfileSource, find_profile, profile_names};
 pub use run::Runner;
+pub use sensitivity::{
+    HessianRequest, Sensitivity, SensitivityEvent, SensitivityRequest, sensitivity,
+};
+pub use subject::{FloatFigures, Subject, SubjectRequest};
 pub use view::view;

@@ -33,5 +33,5 @@ pub use proposer::{ListProposer, Proposal, Proposer, ProposerState, RandomPropos
 pub use request::{BitList, Pins, PreprocessingRequest, SearchRequest, parse_layer_bits};
 pub use run::{Outcome, PolicyCost, PolicyEvaluator, Problem, run};
 pub use session::Session;
-pub use space::{Decision, LayerChoices, Operand, SearchSpace, with_shared_tensors};
+pub use space::{Decision, LayerChoices, SearchSpace, with_shared_tensors};
 pub use workload::workload_of;

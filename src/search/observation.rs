@@ -4,8 +4,8 @@
 //! and 0 for activations everywhere, and in that nothing is carried over between episodes.
 
 use crate::{
-    domain::{Layer, LayerKind},
-    search::space::{Decision, Operand},
+    domain::{Layer, LayerKind, Operand},
+    search::space::Decision,
 };
 
 /// The features in their order. The last is there only when budgets vary between episodes.

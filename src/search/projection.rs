@@ -4,8 +4,8 @@
 //! the activation loses a width, then the weights; stop as soon as the budget is met.
 
 use crate::{
-    domain::{BitwidthPolicy, Budget, Cost},
-    search::space::{Decision, Operand, SearchSpace},
+    domain::{BitwidthPolicy, Budget, Cost, Operand},
+    search::space::{Decision, SearchSpace},
 };
 
 /// Costs of a policy, as far as a projection needs them.

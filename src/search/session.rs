@@ -4,13 +4,13 @@ use std::cell::OnceCell;
 
 use crate::{
     data::{Images, Splits},
-    domain::{Bits, BitwidthPolicy, Quality},
+    domain::{Bits, BitwidthPolicy, Operand, Quality},
     quantization::{EvaluationSettings, Evaluator, QuantizationError, Quantizer},
     search::{
         error::SearchError,
         plan::Plan,
         run::{BudgetRange, PolicyCost as _, PolicyEvaluator},
-        space::{Decision, Operand},
+        space::Decision,
         starts::starts,
     },
 };

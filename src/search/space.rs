@@ -2,7 +2,7 @@
 //! share the tensor they read.
 
 use crate::{
-    domain::{Bits, BitwidthPolicy, LayerBits},
+    domain::{Bits, BitwidthPolicy, LayerBits, Operand},
     network::QuantizableLayer,
 };
 
@@ -18,13 +18,6 @@ pub struct LayerChoices {
     pub pinned: bool,
     /// The first layer that reads the same tensor; its own index when it is the first.
     pub tensor_owner: usize,
-}
-
-/// Which of a layer's two widths a decision is about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Operand {
-    Weight,
-    Activation,
 }
 
 /// One thing to choose in an episode.

@@ -6,10 +6,10 @@
 //! episodes to learn from when few can be afforded.
 
 use crate::{
-    domain::{Bits, BitwidthPolicy, Budget, Cost},
+    domain::{Bits, BitwidthPolicy, Budget, Cost, Operand},
     search::{
         projection::CostOf,
-        space::{Decision, Operand, SearchSpace},
+        space::{Decision, SearchSpace},
     },
 };
 

@@ -6,9 +6,12 @@ use tokio::runtime::{Builder, Runtime};
 
 use super::{
     Artifact, Checkpoint, ComparedRun, Run, RunQuery, RunSummary, SavedCheckpoint, Store,
-    StoreError,
+    StoreError, StoredSubject, SubjectId,
 };
-use crate::domain::{BitwidthPolicy, EpisodeRecord, Quality, RunDescription, RunId, RunResult};
+use crate::domain::{
+    BitwidthPolicy, EpisodeRecord, HessianTrace, MethodKey, Quality, QuantizationRecord,
+    RunDescription, RunId, RunResult, SensitivityRecord, SubjectDescription,
+};
 
 /// A [`Store`] with a runtime of its own; not for use inside asynchronous code.
 #[derive(Debug)]
@@ -81,4 +84,12 @@ wait_for! {
     fn compare(runs: &[RunId]) -> Vec<ComparedRun>;
     fn add_artifact(run: RunId, kind: &str, file: &Path) -> ();
     fn artifacts(run: RunId) -> Vec<Artifact>;
+    fn find_subject(subject: &SubjectDescription) -> Option<StoredSubject>;
+    fn add_subject(subject: &SubjectDescription, float: &Quality, float_evaluate_s: f64) -> StoredSubject;
+    fn keep_quantization(subject: SubjectId, record: &QuantizationRecord) -> ();
+    fn quantizations(subject: SubjectId) -> Vec<QuantizationRecord>;
+    fn keep_sensitivities(subject: SubjectId, method: &MethodKey, records: &[SensitivityRecord]) -> ();
+    fn sensitivities(subject: SubjectId, method: &MethodKey) -> Vec<SensitivityRecord>;
+    fn keep_hessian_traces(subject: SubjectId, probes: u32, probed_images: u64, traces: &[HessianTrace]) -> ();
+    fn hessian_traces(subject: SubjectId, probes: u32, probed_images: u64) -> Vec<HessianTrace>;
 }

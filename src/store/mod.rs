@@ -1,4 +1,4 @@
-//! Runs, episodes and checkpoints in one SQLite file: the only SQL of the program.
+//! Runs, episodes, checkpoints and measurements in one SQLite file: the only SQL of the program.
 //!
 //! Start at [`Store::open`]. `migrations/README.md` describes the tables and views.
 
@@ -9,6 +9,7 @@ mod claims;
 mod episodes;
 mod error;
 mod list;
+mod measurements;
 mod open;
 mod owner;
 mod rows;
@@ -29,6 +30,7 @@ pub use checkpoints::{Checkpoint, SavedCheckpoint};
 pub use claims::LEASE;
 pub use error::StoreError;
 pub use list::{BestSummary, ComparedRun, RunQuery, RunSort, RunSummary};
+pub use measurements::{StoredSubject, SubjectId};
 pub use runs::Run;
 
 /// One database file, open. Clones share it.

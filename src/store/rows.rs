@@ -65,8 +65,12 @@ pub(super) fn policy(column: &str, text: &str) -> SqlxResult<BitwidthPolicy> {
 
 /// Binds quality by `measure`, then top1, top5, loss, agreement, kl, mse.
 pub(super) fn bind_quality(statement: Statement, quality: &Quality, measure: Measure) -> Statement {
+    bind_measured(statement.bind(measure.of(quality)), quality)
+}
+
+/// Binds top1, top5, loss, agreement, kl, mse.
+pub(super) fn bind_measured(statement: Statement, quality: &Quality) -> Statement {
     statement
-        .bind(measure.of(quality))
         .bind(quality.top1)
         .bind(quality.top5)
         .bind(quality.loss)

@@ -2,6 +2,7 @@
 
 mod common;
 mod inspect;
+mod quantize;
 mod resume;
 mod search;
 mod simulate_more;

@@ -1,0 +1,141 @@
+//! What is measured on without a search: a network with the images it is judged and calibrated
+//! on, and the float network's own figures, which are kept.
+
+use std::path::PathBuf;
+
+use sha2::{Digest as _, Sha256};
+
+use crate::{
+    data::{DataSource, DataSpec, Dataset, Images, Split, SplitLimits},
+    domain::{Quality, SubjectDescription},
+    network::NetworkError,
+    quantization::{EvaluationSettings, Evaluator, QuantizationError},
+    runner::{RunnerError, preprocessing},
+    search::{Model, PreprocessingRequest},
+    store::{BlockingStore, SubjectId},
+};
+
+/// Which images, as typed.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SubjectRequest {
+    /// The embedded images where absent.
+    pub data: Option<PathBuf>,
+    pub preprocessing: PreprocessingRequest,
+    /// What the network is judged on.
+    pub split: Split,
+    pub images: Option<usize>,
+    pub calibration_images: Option<usize>,
+    /// Decides which image lands in which split.
+    pub seed: u64,
+}
+
+/// A network with its images at hand.
+pub struct Subject<'a> {
+    pub model: &'a Model,
+    pub images: Images,
+    pub calibration: Images,
+    pub description: SubjectDescription,
+    settings: EvaluationSettings,
+}
+
+/// A subject's number in the database, and what its float network reaches.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct FloatFigures {
+    pub subject: SubjectId,
+    pub quality: Quality,
+    pub evaluate_s: f64,
+}
+
+impl<'a> Subject<'a> {
+    /// # Errors
+    /// When nothing says how images are normalised, or the path is no dataset with as many
+    /// images.
+    pub fn load(
+        model: &'a Model,
+        request: &SubjectRequest,
+        settings: EvaluationSettings,
+    ) -> Result<Self, RunnerError> {
+        let (search, test) = match request.split {
+            Split::Search => (request.images, None),
+            Split::Test | Split::Calibration => (None, request.images),
+        };
+        let spec = DataSpec {
+            source: match &request.data {
+                Some(path) => DataSource::Path(path.clone()),
+                None => DataSource::Embedded,
+            },
+            preprocessing: preprocessing(model, &request.preprocessing)?,
+            seed: request.seed,
+            limits: SplitLimits { calibration: request.calibration_images, search, test },
+        };
+        let shape = model.graph.input_shape().map_err(network_error)?;
+        let dataset = Dataset::open(&spec, &shape, None)?;
+        let images = dataset.load(request.split)?;
+        let calibration = dataset.load(Split::Calibration)?;
+        let description = SubjectDescription {
+            model: model.name.clone(),
+            model_digest: model.digest.clone(),
+            data: request
+                .data
+                .as_ref()
+                .map_or("embedded".into(), |path| path.display().to_string()),
+            data_digest: digest(&[&images, &calibration]),
+            split: request.split.to_string(),
+            images: images.len() as u64,
+            calibration_images: calibration.len() as u64,
+            seed: request.seed,
+        };
+        Ok(Self { model, images, calibration, description, settings })
+    }
+
+    /// Worker threads of evaluations.
+    pub fn threads(&self) -> usize {
+        self.settings.threads
+    }
+
+    /// An evaluator over the images; the float network runs once.
+    ///
+    /// # Errors
+    /// When the network does not run on the images, or a label is no class of it.
+    pub fn evaluator(&self) -> Result<Evaluator, RunnerError> {
+        let images = self.images.to_tensor();
+        Ok(Evaluator::new(&self.model.graph, &images, self.images.labels(), self.settings)?)
+    }
+
+    /// The float network's figures: from the database, or from an evaluator that is made then,
+    /// so that the caller need not make it again.
+    ///
+    /// # Errors
+    /// As [`Subject::evaluator`], and when the database cannot be read or written.
+    pub fn float(
+        &self,
+        store: &BlockingStore,
+    ) -> Result<(FloatFigures, Option<Evaluator>), RunnerError> {
+        let (stored, evaluator) = match store.find_subject(&self.description)? {
+            Some(stored) => (stored, None),
+            None => {
+                let evaluator = self.evaluator()?;
+                let float = evaluator.float();
+                let stored = store.add_subject(&self.description, &float.quality, float.wall_s)?;
+                (stored, Some(evaluator))
+            }
+        };
+        let figures = FloatFigures {
+            subject: stored.id,
+            quality: stored.float,
+            evaluate_s: stored.float_evaluate_s,
+        };
+        Ok((figures, evaluator))
+    }
+}
+
+/// SHA-256 over the digests of several sets of images, hexadecimal.
+fn digest(sets: &[&Images]) -> String {
+    let mut hash = Sha256::new();
+    sets.iter().for_each(|images| hash.update(images.digest()));
+    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn network_error(error: NetworkError) -> RunnerError {
+    RunnerError::Quantization(QuantizationError::Network(error))
+}
