@@ -2,9 +2,12 @@
 
 use std::fs;
 
-use haq::store::BlockingStore;
+use haq::{domain::Operand, store::BlockingStore};
 
-use crate::common::{KEY, checkpoint, description, episode, sql, temporary};
+use crate::{
+    common::{KEY, bits, checkpoint, description, episode, sql, temporary},
+    measurements::{float, method, row, single, subject, trace},
+};
 
 fn readme() -> String {
     fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/migrations/README.md")).unwrap()
@@ -20,6 +23,11 @@ fn every_documented_query_answers() {
         let record = episode(index, quality, 0.002 + quality / 1000.0);
         store.commit_episode(run, &record, &checkpoint(index)).unwrap();
     }
+    let subject = store.add_subject(&subject(0), &float(), 0.5).unwrap().id;
+    store.keep_quantization(subject, &row("gptq", bits(4, 8), 0.97)).unwrap();
+    let single = single(0, Operand::Weight, 4);
+    store.keep_sensitivities(subject, &method("gptq"), &[single]).unwrap();
+    store.keep_hessian_traces(subject, 50, 256, &[trace(0)]).unwrap();
     let readme = readme();
     let queries: Vec<&str> =
         readme.split("```sql\n").skip(1).map(|block| block.split("```").next().unwrap()).collect();
