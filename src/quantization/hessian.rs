@@ -113,13 +113,17 @@ fn weight_shape(graph: &Graph, layer: &QuantizableLayer) -> Vec<i64> {
     array.shape().iter().map(|&n| n as i64).collect()
 }
 
+/// What is done with one batch and the probes.
+type Work<'a, R> =
+    dyn Fn(&Executable, &Batch, &[Vec<Tensor>]) -> Result<R, QuantizationError> + Sync + 'a;
+
 /// What `work` makes of every batch, in their order.
 fn in_threads<R: Send>(
     graph: &Graph,
     batches: Vec<Batch>,
     probes: &[Vec<Tensor>],
     threads: usize,
-    work: &(dyn Fn(&Executable, &Batch, &[Vec<Tensor>]) -> Result<R, QuantizationError> + Sync),
+    work: &Work<'_, R>,
 ) -> Result<Vec<R>, QuantizationError> {
     let executable = Executable::new(graph, Device::Cpu)?;
     let n_workers = threads.clamp(1, batches.len());
