@@ -60,7 +60,7 @@ pub fn hessian_traces(
         (0..settings.probes).map(|probe| probe_vectors(graph, layers, settings, probe)).collect();
     let batches: Vec<Batch> = split(images, labels);
     let products =
-        in_threads(graph, batches, &probes, settings.threads, &|executable, batch, probes| {
+        in_threads(graph, batches, &probes, settings.threads, |executable, batch, probes| {
             curvatures(executable, layers, batch, n_images, probes)
         })?;
     let estimate = |layer: usize| {
@@ -113,17 +113,13 @@ fn weight_shape(graph: &Graph, layer: &QuantizableLayer) -> Vec<i64> {
     array.shape().iter().map(|&n| n as i64).collect()
 }
 
-/// What is done with one batch and the probes.
-type Work<'a, R> =
-    dyn Fn(&Executable, &Batch, &[Vec<Tensor>]) -> Result<R, QuantizationError> + Sync + 'a;
-
 /// What `work` makes of every batch, in their order.
 fn in_threads<R: Send>(
     graph: &Graph,
     batches: Vec<Batch>,
     probes: &[Vec<Tensor>],
     threads: usize,
-    work: &Work<'_, R>,
+    work: impl Fn(&Executable, &Batch, &[Vec<Tensor>]) -> Result<R, QuantizationError> + Sync,
 ) -> Result<Vec<R>, QuantizationError> {
     let executable = Executable::new(graph, Device::Cpu)?;
     let n_workers = threads.clamp(1, batches.len());
@@ -136,7 +132,7 @@ fn in_threads<R: Send>(
                 .iter()
                 .map(|vectors| vectors.iter().map(Tensor::shallow_clone).collect())
                 .collect();
-            let (waiting, results) = (&waiting, &results);
+            let (waiting, results, work) = (&waiting, &results, &work);
             scope.spawn(move || {
                 if n_workers > 1 {
                     tch::set_num_threads(1);

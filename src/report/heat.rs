@@ -170,7 +170,10 @@ impl HeatFigure {
         top: f64,
     ) -> Result<(), ReportError> {
         let left = SIDE + self.names_width();
-        let right = (left + 420.0).min(canvas.width - SIDE);
+        let words = Font::new(theme::SMALL, theme::INK);
+        // Measured wider than here, so that another font of the viewer still fits.
+        let beside = words.width(&self.map.quantity) * 1.06 + 16.0;
+        let right = (left + 420.0).min(canvas.width - SIDE - beside).max(left + 200.0);
         let bar = Area::new(left, top, right, top + 12.0);
         const STEPS: usize = 84;
         let step = bar.width() / STEPS as f64;
@@ -187,10 +190,9 @@ impl HeatFigure {
             canvas.line((x, bar.bottom), (x, bar.bottom + 4.0), theme::AXIS, 1.0)?;
             canvas.text((x, bar.bottom + 17.0), &short(10f64.powi(power)), font)?;
         }
-        let font = Font::new(theme::SMALL, theme::INK);
         let room = canvas.width - SIDE - bar.right - 16.0;
-        let words = font.fit(&self.map.quantity, room);
-        canvas.text((bar.right + 16.0, bar.top + 10.0), &words, font)
+        let quantity = words.fit(&self.map.quantity, room);
+        canvas.text((bar.right + 16.0, bar.top + 10.0), &quantity, words)
     }
 }
 

@@ -14,7 +14,7 @@ fn quantize(folder: &Folder, more: &[&str]) -> Value {
 }
 
 fn sensitivity(folder: &Folder, more: &[&str]) -> Value {
-    let all = ["sensitivity", "--calibration", "64", "--images", "96", "--bits", "2,8"];
+    let all = ["sensitivity", "--calibration", "64", "--images", "96"];
     folder.json(&[&all[..], more].concat())
 }
 
@@ -159,7 +159,7 @@ fn comparisons_print_as_table_and_csv_and_draw_both_formats() {
 #[test]
 fn sensitivity_has_every_layer_width_and_tensor_and_is_kept() {
     let folder = Folder::new();
-    let answer = sensitivity(&folder, &[]);
+    let answer = sensitivity(&folder, &["--bits", "2,8"]);
     let layers = folder.json(&["model", "inspect"])["layers"].as_array().unwrap().len();
     assert_eq!(rows(&answer).len(), layers * 2 * 2);
     assert_eq!(answer["measured"], layers * 2 * 2);
@@ -174,19 +174,19 @@ fn sensitivity_has_every_layer_width_and_tensor_and_is_kept() {
     }
     assert_is_plot(&folder.path().join(answer["files"]["plot"].as_str().unwrap()));
 
-    let again = sensitivity(&folder, &[]);
+    let again = sensitivity(&folder, &["--bits", "2,8"]);
     assert_eq!((&again["measured"], &again["rows"]), (&0.into(), &answer["rows"]));
     let wider = sensitivity(&folder, &["--bits", "2,4,8", "--tensors", "weights"]);
     assert_eq!(wider["measured"], layers);
     let threads = Folder::new();
-    let one = sensitivity(&threads, &["--threads", "1"]);
+    let one = sensitivity(&threads, &["--bits", "2,8", "--threads", "1"]);
     assert_eq!(one["rows"], answer["rows"], "the number of threads changes nothing");
 }
 
 #[test]
 fn traces_of_the_hessian_rank_the_layers_and_are_kept() {
     let folder = Folder::new();
-    let more = ["--hessian", "--probes", "20", "--tensors", "weights"];
+    let more = ["--bits", "2,8", "--hessian", "--probes", "20", "--tensors", "weights"];
     let answer = sensitivity(&folder, &more);
     let hessian = &answer["hessian"];
     assert_eq!((&hessian["probes"], &hessian["images"]), (&20.into(), &64.into()));

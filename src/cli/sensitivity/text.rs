@@ -89,10 +89,12 @@ fn hessian_table(results: &Results) -> String {
     let numbers: Vec<usize> = (0..header.len()).filter(|&column| column != 1).collect();
     let mut table = output::plain_table(&header, &numbers);
     for trace in &results.found.traces {
+        let is_certain = trace.trace > 2.0 * trace.standard_error;
+        let mark = if is_certain { " " } else { "?" };
         let mut cells = vec![
             trace.layer_index.to_string(),
             trace.name.clone(),
-            shown(trace.trace),
+            format!("{}{mark}", shown(trace.trace)),
             shown(trace.standard_error),
             shown(trace.trace / trace.weights as f64),
         ];
@@ -105,7 +107,7 @@ fn hessian_table(results: &Results) -> String {
         table.add_row(cells);
     }
     format!(
-        "{}\n{} probes on {} calibration images; omega is average trace · squared change of the weights (HAWQ-V2)",
+        "{}\n{} probes on {} calibration images; omega is average trace · squared change of the weights (HAWQ-V2)\n? not two standard errors above 0: more --probes would tell",
         table.trim_fmt(),
         results.probes,
         results.found.probed_images

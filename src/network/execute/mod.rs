@@ -130,6 +130,9 @@ impl Executable {
 
     /// Computes only what lies between the fed and the wanted tensors.
     ///
+    /// Computed tensors are taken in the memory layout they have: with those of an earlier run
+    /// the parts give exactly what the whole gives.
+    ///
     /// # Errors
     /// [`NetworkError::Dangling`] when a wanted tensor needs one that is neither fed nor
     /// computed, and [`NetworkError::Execution`] naming the node that failed.
@@ -216,10 +219,15 @@ impl Executable {
     fn feed(&self, id: TensorId, tensor: &Tensor) -> Result<Tensor, NetworkError> {
         let declared = self.graph.inputs().iter().find(|input| input.tensor == id);
         let kind = declared.map_or(tensor.kind(), |input| convert::kind_of(input.element));
+        // A tensor of an earlier run is in the layout that the whole run gives it.
+        let is_computed = declared.is_none() && self.graph.constant(id).is_none();
         tensor
             .f_to_device(self.device)
             .and_then(|tensor| tensor.f_to_kind(kind))
-            .and_then(|tensor| convert::channels_last(&tensor))
+            .and_then(|tensor| match is_computed {
+                true => Ok(tensor),
+                false => convert::channels_last(&tensor),
+            })
             .map_err(|error| NetworkError::Tensor {
                 tensor: self.graph.tensor_name(id).to_owned(),
                 reason: format!("it can not be placed: {}", first_line(&error)),
