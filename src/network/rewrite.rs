@@ -30,6 +30,15 @@ impl Graph {
         *known = value;
     }
 
+    /// Replaces the operation that writes a tensor; its inputs stay.
+    ///
+    /// # Panics
+    /// When nothing computes the tensor.
+    pub fn set_op(&mut self, output: TensorId, op: Op) {
+        let index = self.producer(output).expect("a node writes the tensor");
+        self.nodes[index].op = op;
+    }
+
     /// Puts an operation of one input behind a tensor; every node that read the tensor reads
     /// the new one instead. The network's outputs stay what they are.
     ///
@@ -106,6 +115,15 @@ mod tests {
         assert_eq!(graph.tensor_name(rounded), "relu_quantized");
         assert_eq!(graph.readers(relu), [1]);
         assert_eq!(graph.nodes()[2].inputs, [Some(rounded), Some(rounded)]);
+    }
+
+    #[test]
+    fn another_operation_writes_the_same_tensor() {
+        let (mut graph, x) = Graph::sketch(&[0]);
+        let relu = graph.draw(Op::Relu, &[x]);
+        graph.set_op(relu, Op::Unary(Unary::Neg));
+        assert_eq!(graph.nodes()[0].op, Op::Unary(Unary::Neg));
+        assert_eq!((graph.nodes()[0].input(0), graph.outputs()), (Some(x), [relu].as_slice()));
     }
 
     #[test]

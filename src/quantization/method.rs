@@ -4,7 +4,7 @@ use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
-use crate::quantization::clip::RangeRule;
+use crate::quantization::{clip::RangeRule, reconstruction::ReconstructionUnit};
 
 /// How the scale of a weight row is chosen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,6 +45,9 @@ pub struct Method {
     pub activation_range: RangeRule,
     pub bias_correction: bool,
     pub rounded_reads: RoundedReads,
+    /// What is learned after rounding, if anything.
+    #[serde(default)]
+    pub reconstruction: Option<ReconstructionUnit>,
 }
 
 impl Default for Method {
@@ -60,12 +63,23 @@ const GPTQ: Method = Method {
     activation_range: RangeRule::Mse,
     bias_correction: true,
     rounded_reads: RoundedReads::Layers,
+    reconstruction: None,
 };
 
 const MSE: Method = Method { rounding: Rounding::Nearest, bias_correction: false, ..GPTQ };
 
 /// Name, recipe and one line on it, best first.
-const NAMED: [(&str, Method, &str); 6] = [
+const NAMED: [(&str, Method, &str); 8] = [
+    (
+        "block",
+        Method { reconstruction: Some(ReconstructionUnit::Block), ..GPTQ },
+        "gptq, then roundings, biases and steps learned block by block; minutes a policy",
+    ),
+    (
+        "adaround",
+        Method { reconstruction: Some(ReconstructionUnit::Layer), ..GPTQ },
+        "gptq, then roundings and biases learned layer by layer; minutes a policy",
+    ),
     ("gptq", GPTQ, "clips by squared error, second-order rounding, bias correction"),
     (
         "gptq-stored",

@@ -11,6 +11,7 @@ mod layer_matrix;
 mod method;
 mod moments;
 mod quantized_network;
+mod reconstruction;
 mod rounding;
 mod uniform;
 
@@ -19,4 +20,8 @@ pub use error::QuantizationError;
 pub use evaluate::{EvaluationSettings, Evaluator, Measured};
 pub use method::{Method, RoundedReads, Rounding, WeightClip};
 pub use quantized_network::{Quantizer, RoundedWeights};
+pub use reconstruction::{
+    Reconstruction, ReconstructionSettings, ReconstructionUnit, RoundingStart, Segment,
+    SegmentErrors,
+};
 pub use uniform::{WeightGrid, activation_grid};

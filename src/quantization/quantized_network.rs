@@ -17,6 +17,7 @@ use crate::{
         error::QuantizationError,
         layer_matrix::WeightRows,
         method::{Method, RoundedReads, Rounding, WeightClip},
+        reconstruction::ReconstructionSettings,
         rounding::{self, SecondOrder},
         uniform::WeightGrid,
     },
@@ -31,6 +32,8 @@ pub struct Quantizer {
     method: Method,
     second_order: Vec<OnceLock<SecondOrder>>,
     rounded: Mutex<HashMap<(usize, Bits), Arc<RoundedWeights>>>,
+    /// The calibration images, where the method learns from them at every policy.
+    images: Option<Mutex<Tensor>>,
 }
 
 /// One layer's weights at one bitwidth.
@@ -70,7 +73,8 @@ impl Quantizer {
             Calibration::measure(&graph, &layers, &weights, images, method.activation_range)?;
         let second_order = layers.iter().map(|_| OnceLock::new()).collect();
         let rounded = Mutex::default();
-        Ok(Self { graph, layers, weights, calibration, method, second_order, rounded })
+        let images = method.reconstruction.map(|_| Mutex::new(images.shallow_clone()));
+        Ok(Self { graph, layers, weights, calibration, method, second_order, rounded, images })
     }
 
     pub fn graph(&self) -> &Graph {
@@ -81,11 +85,28 @@ impl Quantizer {
         &self.layers
     }
 
-    /// The network at `policy`, ready to run.
+    /// One layer's float weights.
+    pub(super) fn weight_rows(&self, layer_index: usize) -> &WeightRows {
+        &self.weights[layer_index]
+    }
+
+    /// The network at `policy`, ready to run. A method with reconstruction learns it anew.
     ///
     /// # Errors
     /// When the policy does not fit the network, or asks for more than 8 bits.
     pub fn apply(&self, policy: &BitwidthPolicy) -> Result<Graph, QuantizationError> {
+        let (Some(unit), Some(images)) = (self.method.reconstruction, &self.images) else {
+            return self.rounded_network(policy);
+        };
+        let images = images.lock().expect("no holder panics").shallow_clone();
+        Ok(self.refine(policy, &images, &ReconstructionSettings::of_unit(unit))?.graph)
+    }
+
+    /// The network at `policy` before anything is learned.
+    pub(super) fn rounded_network(
+        &self,
+        policy: &BitwidthPolicy,
+    ) -> Result<Graph, QuantizationError> {
         self.check(policy)?;
         let mut graph = self.graph.clone();
         for (index, (layer, &bits)) in self.layers.iter().zip(policy.layers()).enumerate() {
