@@ -48,6 +48,26 @@ impl Graph {
         self.insert_between(tensor, op, |_| true)
     }
 
+    /// Puts an operation of two inputs behind a tensor, the second input a new constant; the
+    /// chosen readers read what it writes.
+    ///
+    /// # Panics
+    /// When nothing computes the tensor and it is not an input.
+    pub fn insert_with_constant(
+        &mut self,
+        tensor: TensorId,
+        op: Op,
+        constant: Array,
+        chosen: impl Fn(&Node) -> bool,
+    ) -> TensorId {
+        let output = self.insert_between(tensor, op, chosen);
+        let name = format!("{}.constant", self.tensor_name(output));
+        let constant = self.add_constant(&name, constant);
+        let index = self.producer(output).expect("the node was inserted");
+        self.nodes[index].inputs.push(Some(constant));
+        output
+    }
+
     /// As [`Graph::insert_after`], but only the chosen readers read the new tensor; the others
     /// go on reading the old one.
     ///
@@ -135,6 +155,19 @@ mod tests {
         graph.insert_between(relu, Op::FakeQuantize(grid), |_| false);
         assert_eq!(graph.readers(relu), [1, 2]);
         assert_eq!(graph.nodes()[2].inputs, [Some(relu), Some(relu)]);
+    }
+
+    #[test]
+    fn an_operation_can_bring_its_constant() {
+        let (mut graph, x) = Graph::sketch(&[0, 2]);
+        let relu = graph.draw(Op::Relu, &[x]);
+        graph.draw(Op::Add, &[relu, relu]);
+        let bounds = Array::f32(vec![2], [6.0, 3.0]);
+        let bounded = graph.insert_with_constant(relu, Op::Min, bounds.clone(), |_| true);
+        let node = &graph.nodes()[1];
+        assert_eq!((node.input(0), node.output), (Some(relu), bounded));
+        assert_eq!(graph.constant(node.input(1).unwrap()), Some(&bounds));
+        assert_eq!(graph.nodes()[2].inputs, [Some(bounded), Some(bounded)]);
     }
 
     #[test]

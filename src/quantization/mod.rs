@@ -13,6 +13,7 @@ mod moments;
 mod quantized_network;
 mod reconstruction;
 mod rounding;
+mod scaling;
 mod uniform;
 
 pub use clip::RangeRule;
@@ -23,5 +24,9 @@ pub use quantized_network::{Quantizer, RoundedWeights};
 pub use reconstruction::{
     Reconstruction, ReconstructionSettings, ReconstructionUnit, RoundingStart, Segment,
     SegmentErrors,
+};
+pub use scaling::{
+    ChannelStatistics, Equalization, Smoothing, absorb_high_biases, analytic_bias_error,
+    clipped_gaussian_mean, equalize, rectified_gaussian_mean, smooth,
 };
 pub use uniform::{WeightGrid, activation_grid};

@@ -179,3 +179,117 @@ fn mixed(rng: &mut ChaCha8Rng, float: &Tensor, rounded: &Tensor, chance: f64) ->
     let mask = random::mask(rng, &float.size(), chance, float.device());
     float.where_self(&mask, rounded)
 }
+
+#[cfg(test)]
+mod tests {
+    use serde::Deserialize;
+    use tch::Device;
+
+    use super::*;
+    use crate::{
+        domain::Bits,
+        network::{Array, Graph, Op},
+        quantization::{
+            quantized_network::RoundedWeights, reconstruction::RoundingStart, uniform::WeightGrid,
+        },
+    };
+
+    /// Made by tests/reference/make_reconstruction_reference.py.
+    const REFERENCE: &str = include_str!("../../../tests/reference/reconstruction.json");
+
+    #[derive(Deserialize)]
+    struct Reference {
+        adaround: Case,
+    }
+
+    #[derive(Deserialize)]
+    struct Case {
+        scales: Vec<f32>,
+        weights: Vec<f32>,
+        inputs: Vec<f32>,
+        bias: Vec<f32>,
+        target: Vec<f32>,
+        beta: f64,
+        regularization: f64,
+        v: Vec<f64>,
+        loss: f64,
+        gradient: Vec<f64>,
+    }
+
+    fn matrix(values: &[f32], n_rows: usize) -> Tensor {
+        Tensor::from_slice(values).view([n_rows as i64, -1])
+    }
+
+    #[test]
+    fn one_step_of_learned_rounding_equals_the_reference() {
+        let case = serde_json::from_str::<Reference>(REFERENCE).unwrap().adaround;
+        let (mut graph, x) = Graph::sketch(&[0, 5]);
+        let in_by_out = matrix(&case.weights, 3).tr();
+        let weight = graph.hold("w", Array::from_tensor(&in_by_out).unwrap());
+        let bias = graph.hold("b", Array::f32(vec![3], case.bias.clone()));
+        let product = graph.draw(Op::MatMul, &[x, weight, bias]);
+        let output = graph.draw(Op::Relu, &[product]);
+        let rows = WeightRows::of(&graph, &graph.quantizable_layers()[0]);
+        let grids: Vec<WeightGrid> =
+            case.scales.iter().map(|&s| WeightGrid::new(Bits::new(3).unwrap(), s)).collect();
+        let rounded = RoundedWeights { values: rows.values.clone(), grids };
+        let rounding = SoftRounding::new(&rows, &rounded, RoundingStart::Fraction);
+        let v: Vec<f32> = Vec::try_from(rounding.v.detach().view(-1)).unwrap();
+        let segment = Segment { input: x, output, layers: vec![0] };
+        let layer = LearnedLayer { weight, rows: &rows, rounding: Some(rounding), bias: None };
+        let learned = Learned { segment: &segment, layers: vec![layer], steps: BTreeMap::new() };
+
+        let executable = Executable::new(&graph, Device::Cpu).unwrap();
+        let soft = [learned.layers[0].soft_weight()];
+        let found = learned.run(&executable, &matrix(&case.inputs, 8), &soft, None).unwrap();
+        let rounding = learned.layers[0].rounding.as_ref().unwrap();
+        let loss = output_error(&found, &matrix(&case.target, 8), None)
+            + rounding.undecided(case.beta) * case.regularization;
+        loss.backward();
+
+        let close = |found: f64, expected: f64, what: &str| {
+            assert!(
+                (found - expected).abs() < 2e-4 * (1.0 + expected.abs()),
+                "{what}: {found} {expected}"
+            );
+        };
+        close(loss.double_value(&[]), case.loss, "loss");
+        let gradient: Vec<f32> = Vec::try_from(rounding.v.grad().view(-1)).unwrap();
+        for index in 0..v.len() {
+            close(v[index].into(), case.v[index], "start");
+            close(gradient[index].into(), case.gradient[index], "gradient");
+        }
+    }
+
+    #[test]
+    fn decided_weights_are_levels_beside_the_weight() {
+        let weights = vec![0.31, -0.05, 2.0, -2.0, 0.26, 0.0];
+        let rows = WeightRows::of_dense(weights.clone(), 6);
+        for bits in 1..=7 {
+            let grid = WeightGrid::new(Bits::new(bits).unwrap(), 0.25);
+            let nearest: Vec<f32> = weights.iter().map(|&w| grid.round(w)).collect();
+            for start in [RoundingStart::Fraction, RoundingStart::Rounded] {
+                let rounded = RoundedWeights { values: nearest.clone(), grids: vec![grid] };
+                let rounding = SoftRounding::new(&rows, &rounded, start);
+                let decided: Vec<f32> = Vec::try_from(rounding.decided().view(-1)).unwrap();
+                for (decided, nearest) in decided.iter().zip(&nearest) {
+                    assert_eq!(grid.round(*decided), *decided, "{bits} bits");
+                    assert!((decided - nearest).abs() < 1e-6, "{bits} bits: {decided} {nearest}");
+                }
+            }
+        }
+    }
+
+    /// Second-order rounding may choose a level that is not beside the weight.
+    #[test]
+    fn learning_starts_at_the_level_that_rounding_chose() {
+        let rows = WeightRows::of_dense(vec![0.1; 5], 5);
+        let grid = WeightGrid::new(Bits::new(3).unwrap(), 1.0);
+        let chosen = vec![-4.0, -1.0, 0.0, 2.0, 3.0];
+        let rounded = RoundedWeights { values: chosen.clone(), grids: vec![grid] };
+        let rounding = SoftRounding::new(&rows, &rounded, RoundingStart::Rounded);
+        let decided: Vec<f32> = Vec::try_from(rounding.decided().view(-1)).unwrap();
+        assert_eq!(decided, chosen);
+        assert!(rounding.undecided(2.0).double_value(&[]) > 0.5, "each can still change");
+    }
+}

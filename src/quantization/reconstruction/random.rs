@@ -2,7 +2,7 @@
 
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use tch::{Device, Tensor};
+use tch::{Device, Kind, Tensor};
 
 /// The generator of one step of one segment.
 pub fn rng(seed: u64, segment: usize, step: usize) -> ChaCha8Rng {
@@ -27,17 +27,18 @@ pub fn pick(rng: &mut ChaCha8Rng, n: usize, of: usize) -> Tensor {
 
 /// A mask of this shape that holds true with the given chance, in steps of 1/256.
 pub fn mask(rng: &mut ChaCha8Rng, shape: &[i64], chance: f64, device: Device) -> Tensor {
+    let limit = (chance * 256.0).round() as i64;
+    if limit > i64::from(u8::MAX) {
+        return Tensor::ones(shape, (Kind::Bool, device));
+    }
     let n: i64 = shape.iter().product();
     let mut bytes = vec![0u8; n as usize];
     rng.fill_bytes(&mut bytes);
-    let mask = Tensor::from_slice(&bytes).to_device(device).lt((chance * 256.0).round() as i64);
-    mask.view(shape)
+    Tensor::from_slice(&bytes).to_device(device).lt(limit).view(shape)
 }
 
 #[cfg(test)]
 mod tests {
-    use tch::Kind;
-
     use super::*;
 
     #[test]

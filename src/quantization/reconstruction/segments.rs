@@ -133,3 +133,75 @@ fn is_activation(op: &Op) -> bool {
             | Op::Identity
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::network::{Array, Window};
+
+    /// Layers beside each other as a network sketches them: x -> a -> relu -> (b -> relu -> c) +
+    /// skip -> relu -> pool -> d.
+    fn residual() -> (Graph, [TensorId; 4]) {
+        let (mut graph, x) = Graph::sketch(&[0, 2, 4, 4]);
+        let window = Window { kernel: [1, 1], stride: [1, 1], padding: [0; 4], dilation: [1, 1] };
+        let conv = |graph: &mut Graph, name: &str, input| {
+            let weight = graph.hold(name, Array::f32(vec![2, 2, 1, 1], [1.0; 4]));
+            graph.draw(Op::Conv { window: window.clone(), groups: 1 }, &[input, weight])
+        };
+        let a = conv(&mut graph, "a", x);
+        let a = graph.draw(Op::Relu, &[a]);
+        let b = conv(&mut graph, "b", a);
+        let b = graph.draw(Op::Relu, &[b]);
+        let c = conv(&mut graph, "c", b);
+        let sum = graph.draw(Op::Add, &[c, a]);
+        let sum = graph.draw(Op::Relu, &[sum]);
+        let pooled = graph.draw(Op::GlobalAveragePool, &[sum]);
+        let d = conv(&mut graph, "d", pooled);
+        (graph, [x, a, sum, d])
+    }
+
+    fn segments(graph: &Graph, settings: ReconstructionSettings) -> Vec<Segment> {
+        Segment::all(graph, &graph.quantizable_layers(), &settings)
+    }
+
+    #[test]
+    fn blocks_lie_between_tensors_that_carry_everything() {
+        let (graph, [x, a, sum, d]) = residual();
+        let segment = |input, output, layers| Segment { input, output, layers };
+        let expected =
+            [segment(x, a, vec![0]), segment(a, sum, vec![1, 2]), segment(sum, d, vec![3])];
+        assert_eq!(segments(&graph, ReconstructionSettings::blocks()), expected);
+        let cuts = cut_points(&graph);
+        assert_eq!((cuts.first(), cuts.last()), (Some(&x), Some(&d)));
+    }
+
+    #[test]
+    fn a_block_with_too_many_layers_is_learned_layer_by_layer() {
+        let (graph, [_, a, sum, _]) = residual();
+        let small = ReconstructionSettings { largest_block: 1, ..ReconstructionSettings::blocks() };
+        let found = segments(&graph, small);
+        let layers: Vec<&[usize]> = found.iter().map(|s| s.layers.as_slice()).collect();
+        assert_eq!(layers, [[0], [1], [2], [3]]);
+        assert_eq!(found[1].input, a);
+        assert_ne!(found[2].output, sum, "an addition is no activation");
+        assert_eq!(
+            found,
+            segments(&graph, ReconstructionSettings::layers())
+                .into_iter()
+                .enumerate()
+                .map(|(index, layer)| if index == 3 { found[3].clone() } else { layer })
+                .collect::<Vec<_>>()
+        );
+    }
+
+    #[test]
+    fn a_layer_whose_output_is_read_twice_ends_at_its_output() {
+        let (mut graph, x) = Graph::sketch(&[0, 2]);
+        let weight = graph.hold("w", Array::f32(vec![2, 2], [1.0; 4]));
+        let product = graph.draw(Op::MatMul, &[x, weight]);
+        let relu = graph.draw(Op::Relu, &[product]);
+        graph.draw(Op::Add, &[relu, product]);
+        let found = segments(&graph, ReconstructionSettings::layers());
+        assert_eq!(found, [Segment { input: x, output: product, layers: vec![0] }]);
+    }
+}
