@@ -4,7 +4,9 @@ use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
-use crate::quantization::{clip::RangeRule, reconstruction::ReconstructionUnit};
+use crate::quantization::{
+    clip::RangeRule, reconstruction::ReconstructionUnit, rounding::DAMPING, scaling::Preparation,
+};
 
 /// How the scale of a weight row is chosen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,8 +45,14 @@ pub struct Method {
     pub weight_clip: WeightClip,
     pub rounding: Rounding,
     pub activation_range: RangeRule,
+    /// Of second-order rounding: added to the diagonal, as a share of its mean; above 0.
+    #[serde(default = "usual_damping")]
+    pub damping: f64,
     pub bias_correction: bool,
     pub rounded_reads: RoundedReads,
+    /// What is done to the float network first, if anything.
+    #[serde(default)]
+    pub preparation: Option<Preparation>,
     /// What is learned after rounding, if anything.
     #[serde(default)]
     pub reconstruction: Option<ReconstructionUnit>,
@@ -57,19 +65,25 @@ impl Default for Method {
     }
 }
 
+fn usual_damping() -> f64 {
+    DAMPING
+}
+
 const GPTQ: Method = Method {
     weight_clip: WeightClip::Mse,
     rounding: Rounding::SecondOrder,
     activation_range: RangeRule::Mse,
+    damping: DAMPING,
     bias_correction: true,
     rounded_reads: RoundedReads::Layers,
+    preparation: None,
     reconstruction: None,
 };
 
 const MSE: Method = Method { rounding: Rounding::Nearest, bias_correction: false, ..GPTQ };
 
 /// Name, recipe and one line on it, best first.
-const NAMED: [(&str, Method, &str); 8] = [
+const NAMED: [(&str, Method, &str); 10] = [
     (
         "block",
         Method { reconstruction: Some(ReconstructionUnit::Block), ..GPTQ },
@@ -85,6 +99,16 @@ const NAMED: [(&str, Method, &str); 8] = [
         "gptq-stored",
         Method { rounded_reads: RoundedReads::All, ..GPTQ },
         "the same, and skip connections read rounded tensors too",
+    ),
+    (
+        "equalized",
+        Method { preparation: Some(Preparation::Equalize), ..GPTQ },
+        "channels equalized across layers and high biases absorbed, then gptq",
+    ),
+    (
+        "smooth",
+        Method { preparation: Some(Preparation::Smooth(0.5)), ..GPTQ },
+        "outliers of linear layers' inputs moved into the weights, then gptq",
     ),
     (
         "mse-corrected",

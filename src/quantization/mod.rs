@@ -26,7 +26,7 @@ pub use reconstruction::{
     SegmentErrors,
 };
 pub use scaling::{
-    ChannelStatistics, Equalization, Smoothing, absorb_high_biases, analytic_bias_error,
-    clipped_gaussian_mean, equalize, rectified_gaussian_mean, smooth,
+    ChannelStatistics, Equalization, Preparation, Smoothing, absorb_high_biases,
+    analytic_bias_error, clipped_gaussian_mean, equalize, rectified_gaussian_mean, smooth,
 };
 pub use uniform::{WeightGrid, activation_grid};

@@ -57,6 +57,10 @@ impl Quantizer {
         images: &Tensor,
         method: Method,
     ) -> Result<Self, QuantizationError> {
+        let graph = match method.preparation {
+            Some(preparation) => preparation.apply(graph, images)?,
+            None => graph,
+        };
         let layers = graph.quantizable_layers();
         if layers.is_empty() {
             return Err(QuantizationError::NothingToQuantize);
@@ -229,7 +233,7 @@ impl Quantizer {
             return Ok(second_order);
         }
         let moments = &self.calibration.layer(layer_index).moments;
-        let made = SecondOrder::new(moments, &self.layers[layer_index].name)?;
+        let made = SecondOrder::new(moments, self.method.damping, &self.layers[layer_index].name)?;
         Ok(cell.get_or_init(|| made))
     }
 
