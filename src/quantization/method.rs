@@ -39,6 +39,18 @@ pub enum RoundedReads {
     All,
 }
 
+/// Where bias correction takes a layer's mean input from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum MeanInput {
+    /// Measured before and after rounding, place by place.
+    #[default]
+    Measured,
+    /// From the mean and spread before the activation, as of a normal number; what rounding the
+    /// activation adds is left out.
+    Analytic,
+}
+
 /// A complete post-training recipe.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Method {
@@ -49,6 +61,9 @@ pub struct Method {
     #[serde(default = "usual_damping")]
     pub damping: f64,
     pub bias_correction: bool,
+    /// Of bias correction.
+    #[serde(default)]
+    pub mean_input: MeanInput,
     pub rounded_reads: RoundedReads,
     /// What is done to the float network first, if anything.
     #[serde(default)]
@@ -75,6 +90,7 @@ const GPTQ: Method = Method {
     activation_range: RangeRule::Mse,
     damping: DAMPING,
     bias_correction: true,
+    mean_input: MeanInput::Measured,
     rounded_reads: RoundedReads::Layers,
     preparation: None,
     reconstruction: None,
@@ -83,7 +99,7 @@ const GPTQ: Method = Method {
 const MSE: Method = Method { rounding: Rounding::Nearest, bias_correction: false, ..GPTQ };
 
 /// Name, recipe and one line on it, best first.
-const NAMED: [(&str, Method, &str); 10] = [
+const NAMED: [(&str, Method, &str); 11] = [
     (
         "block",
         Method { reconstruction: Some(ReconstructionUnit::Block), ..GPTQ },
@@ -114,6 +130,18 @@ const NAMED: [(&str, Method, &str); 10] = [
         "mse-corrected",
         Method { bias_correction: true, ..MSE },
         "clips by squared error, nearest rounding, bias correction",
+    ),
+    (
+        "dfq",
+        Method {
+            preparation: Some(Preparation::Equalize),
+            weight_clip: WeightClip::MinMax,
+            activation_range: RangeRule::MinMax,
+            bias_correction: true,
+            mean_input: MeanInput::Analytic,
+            ..MSE
+        },
+        "as data-free quantization: equalized, unclipped, nearest rounding, analytic bias correction",
     ),
     ("mse", MSE, "clips by squared error, nearest rounding"),
     (

@@ -19,7 +19,7 @@ mod uniform;
 pub use clip::RangeRule;
 pub use error::QuantizationError;
 pub use evaluate::{EvaluationSettings, Evaluator, Measured};
-pub use method::{Method, RoundedReads, Rounding, WeightClip};
+pub use method::{MeanInput, Method, RoundedReads, Rounding, WeightClip};
 pub use quantized_network::{Quantizer, RoundedWeights};
 pub use reconstruction::{
     Reconstruction, ReconstructionSettings, ReconstructionUnit, RoundingStart, Segment,
@@ -27,6 +27,7 @@ pub use reconstruction::{
 };
 pub use scaling::{
     ChannelStatistics, Equalization, Preparation, Smoothing, absorb_high_biases,
-    analytic_bias_error, clipped_gaussian_mean, equalize, rectified_gaussian_mean, smooth,
+    analytic_bias_error, analytic_input_means, clipped_gaussian_mean, equalize,
+    rectified_gaussian_mean, smooth,
 };
 pub use uniform::{WeightGrid, activation_grid};

@@ -16,9 +16,10 @@ use crate::{
         clip::weight_scale,
         error::QuantizationError,
         layer_matrix::WeightRows,
-        method::{Method, RoundedReads, Rounding, WeightClip},
+        method::{MeanInput, Method, RoundedReads, Rounding, WeightClip},
         reconstruction::ReconstructionSettings,
         rounding::{self, SecondOrder},
+        scaling::{analytic_bias_error, analytic_input_means},
         uniform::WeightGrid,
     },
 };
@@ -32,6 +33,8 @@ pub struct Quantizer {
     method: Method,
     second_order: Vec<OnceLock<SecondOrder>>,
     rounded: Mutex<HashMap<(usize, Bits), Arc<RoundedWeights>>>,
+    /// By layer, where the method's bias correction is analytic.
+    analytic_means: Option<Vec<Vec<f64>>>,
     /// The calibration images, where the method learns from them at every policy.
     images: Option<Mutex<Tensor>>,
 }
@@ -77,8 +80,22 @@ impl Quantizer {
             Calibration::measure(&graph, &layers, &weights, images, method.activation_range)?;
         let second_order = layers.iter().map(|_| OnceLock::new()).collect();
         let rounded = Mutex::default();
+        let analytic_means = match method.mean_input {
+            MeanInput::Analytic => Some(analytic_input_means(&graph, &layers, images)?),
+            MeanInput::Measured => None,
+        };
         let images = method.reconstruction.map(|_| Mutex::new(images.shallow_clone()));
-        Ok(Self { graph, layers, weights, calibration, method, second_order, rounded, images })
+        Ok(Self {
+            graph,
+            layers,
+            weights,
+            calibration,
+            method,
+            second_order,
+            rounded,
+            analytic_means,
+            images,
+        })
     }
 
     pub fn graph(&self) -> &Graph {
@@ -256,15 +273,26 @@ impl Quantizer {
         if beta == 0.0 || (layer.bias.is_some() && bias.is_none_or(|b| b.len() != rows.n_rows)) {
             return;
         }
-        let corrected: Vec<f32> = (0..rows.n_rows)
-            .map(|row| {
-                let group = rows.group_of(row);
-                let float = dot(rows.row(row), statistics.moments.mean(group));
-                let columns = row * rows.n_columns..(row + 1) * rows.n_columns;
-                let mean = statistics.rounded_mean(group, bits.activation);
-                let lost = float - dot(&rounded.values[columns], mean);
-                bias.map_or(0.0, |bias| bias[row]) + (lost * alpha / beta) as f32
-            })
+        let lost: Vec<f64> = match &self.analytic_means {
+            Some(means) => {
+                let weights = rows.to_array(&rounded.values);
+                let errors = analytic_bias_error(&self.graph, layer, &weights, &means[layer_index]);
+                errors.into_iter().map(|error| -error).collect()
+            }
+            None => (0..rows.n_rows)
+                .map(|row| {
+                    let group = rows.group_of(row);
+                    let float = dot(rows.row(row), statistics.moments.mean(group));
+                    let columns = row * rows.n_columns..(row + 1) * rows.n_columns;
+                    let mean = statistics.rounded_mean(group, bits.activation);
+                    float - dot(&rounded.values[columns], mean)
+                })
+                .collect(),
+        };
+        let corrected: Vec<f32> = lost
+            .iter()
+            .enumerate()
+            .map(|(row, lost)| bias.map_or(0.0, |bias| bias[row]) + (lost * alpha / beta) as f32)
             .collect();
         graph.set_bias(layer.output, Array::f32(vec![rows.n_rows], corrected));
     }

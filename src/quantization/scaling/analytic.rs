@@ -1,9 +1,56 @@
 //! Bias correction without data: the mean of an activation from the mean and spread before it.
 
+use std::collections::BTreeMap;
+
+use tch::Tensor;
+
 use crate::{
-    network::{Array, Graph, QuantizableLayer},
-    quantization::scaling::channels::LayerWeights,
+    network::{Array, Graph, Op, QuantizableLayer, TensorId},
+    quantization::{
+        error::QuantizationError,
+        scaling::{channels::LayerWeights, statistics::ChannelStatistics},
+    },
 };
+
+/// The mean of each channel that each layer reads. Behind a ReLU or a clip it is that of a
+/// clipped normal number with the mean and spread before it; elsewhere it is the measured one.
+///
+/// - `images`: `[n, ...]` as the network reads them, f32, at least one
+///
+/// # Errors
+/// When the network does not run, or an activation is not finite.
+pub fn analytic_input_means(
+    graph: &Graph,
+    layers: &[QuantizableLayer],
+    images: &Tensor,
+) -> Result<Vec<Vec<f64>>, QuantizationError> {
+    let known: Vec<(TensorId, f64, f64)> =
+        layers.iter().map(|layer| before_clip(graph, layer.input)).collect();
+    let mut tensors: Vec<TensorId> = known.iter().map(|(tensor, ..)| *tensor).collect();
+    tensors.sort_unstable();
+    tensors.dedup();
+    let statistics: BTreeMap<TensorId, ChannelStatistics> =
+        ChannelStatistics::measure(graph, &tensors, images)?;
+    let means = known.iter().map(|(tensor, low, high)| {
+        let seen = &statistics[tensor];
+        let channels = seen.mean.iter().zip(&seen.deviation);
+        if low.is_infinite() && high.is_infinite() {
+            return seen.mean.clone();
+        }
+        channels.map(|(mean, spread)| clipped_gaussian_mean(*mean, *spread, *low, *high)).collect()
+    });
+    Ok(means.collect())
+}
+
+/// What is clipped to make a tensor, and the bounds; the tensor itself where nothing clips it.
+fn before_clip(graph: &Graph, tensor: TensorId) -> (TensorId, f64, f64) {
+    let node = graph.producer(tensor).map(|index| &graph.nodes()[index]);
+    match node.map(|node| (&node.op, node.input(0))) {
+        Some((Op::Relu, Some(before))) => (before, 0.0, f64::INFINITY),
+        Some((Op::Clip { low, high }, Some(before))) => (before, f64::from(*low), f64::from(*high)),
+        _ => (tensor, f64::NEG_INFINITY, f64::INFINITY),
+    }
+}
 
 /// The mean of `max(0, x)` for a normal `x`.
 ///
@@ -33,7 +80,8 @@ pub fn clipped_gaussian_mean(mean: f64, deviation: f64, low: f64, high: f64) -> 
 ///
 /// - `rounded`: the weights as rounded, in the layer's own layout
 /// - `input_mean`: of each input channel
-/// - returns: one number an output channel; borders of a padded convolution count as inside
+/// - returns: one number an output channel; borders of a padded convolution count as inside;
+///   zeros where there are not as many means as input channels
 ///
 /// # Panics
 /// When the rounded weights are not f32 numbers of the layer's shape.
@@ -49,6 +97,9 @@ pub fn analytic_bias_error(
     let rounded = rounded.as_f32().expect("rounded weights are f32");
     assert_eq!(rounded.len(), weights.values.len(), "rounded weights have the layer's shape");
     let mut errors = vec![0.0; weights.channels.n_out];
+    if input_mean.len() != weights.channels.n_in {
+        return errors;
+    }
     for (position, (rounded, weight)) in rounded.iter().zip(weights.values).enumerate() {
         let (out, input) = weights.channels.at(position);
         errors[out] += (f64::from(*rounded) - f64::from(*weight)) * input_mean[input];
@@ -120,6 +171,24 @@ mod tests {
         }
         assert_eq!(rectified_gaussian_mean(-2.0, 0.0), 0.0);
         assert_eq!(clipped_gaussian_mean(7.0, 0.0, 0.0, 6.0), 6.0);
+    }
+
+    #[test]
+    fn input_means_are_analytic_behind_a_clip_and_measured_elsewhere() {
+        let (mut graph, x) = Graph::sketch(&[0, 2]);
+        let hold =
+            |graph: &mut Graph| graph.hold("w", Array::f32(vec![2, 2], [1.0, 0.0, 0.0, 1.0]));
+        let weight = hold(&mut graph);
+        let product = graph.draw(Op::MatMul, &[x, weight]);
+        let clipped = graph.draw(Op::Clip { low: 0.0, high: 6.0 }, &[product]);
+        let weight = hold(&mut graph);
+        graph.draw(Op::MatMul, &[clipped, weight]);
+        let images = Tensor::from_slice(&[1.0f32, -4.0, 3.0, 8.0]).view([2, 2]);
+        let layers = graph.quantizable_layers();
+        let means = analytic_input_means(&graph, &layers, &images).unwrap();
+        assert_eq!(means[0], [2.0, 2.0]);
+        assert_eq!(means[1][0], clipped_gaussian_mean(2.0, 1.0, 0.0, 6.0));
+        assert_eq!(means[1][1], clipped_gaussian_mean(2.0, 6.0, 0.0, 6.0));
     }
 
     #[test]

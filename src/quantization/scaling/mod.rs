@@ -17,7 +17,9 @@ mod source;
 mod statistics;
 
 pub use absorption::absorb_high_biases;
-pub use analytic::{analytic_bias_error, clipped_gaussian_mean, rectified_gaussian_mean};
+pub use analytic::{
+    analytic_bias_error, analytic_input_means, clipped_gaussian_mean, rectified_gaussian_mean,
+};
 pub use equalization::{Equalization, equalize};
 pub use preparation::Preparation;
 pub use smoothing::{Smoothing, smooth};
