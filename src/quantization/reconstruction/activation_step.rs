@@ -46,9 +46,9 @@ impl ActivationStep {
     }
 }
 
-/// The value with the first's gradient.
+/// Exactly the value, with the first's gradient.
 fn straight_through(smooth: &Tensor, value: &Tensor) -> Tensor {
-    smooth + (value - smooth).detach()
+    value.detach() + (smooth - smooth.detach())
 }
 
 fn round_to(x: &Tensor, grid: &Grid, scale: &Tensor) -> Result<Tensor, TchError> {

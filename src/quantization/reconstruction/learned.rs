@@ -61,11 +61,15 @@ impl Learned<'_> {
         index: usize,
         settings: &ReconstructionSettings,
     ) -> Result<(), QuantizationError> {
-        let mut adam = Adam::new(self.parameters(&lessons.target, settings));
+        let parameters = self.parameters(&lessons.target, settings);
+        if parameters.is_empty() {
+            return Ok(());
+        }
+        let mut adam = Adam::new(parameters);
         let n_images = lessons.target.size()[0] as usize;
         for step in 0..settings.iterations {
             let mut rng = random::rng(settings.seed, index, step);
-            let picked = random::pick(&mut rng, settings.batch, n_images);
+            let picked = random::pick(&mut rng, settings.batch.max(1), n_images);
             let of = |values: &Tensor| values.index_select(0, &picked);
             let mut input = of(&lessons.rounded_input);
             if settings.drop > 0.0 {
@@ -80,7 +84,7 @@ impl Learned<'_> {
             if let Some(beta) = settings.beta_at(step) {
                 let roundings = self.layers.iter().filter_map(|layer| layer.rounding.as_ref());
                 for rounding in roundings {
-                    loss = loss + rounding.undecided(beta) * settings.regularization;
+                    loss += rounding.undecided(beta) * settings.regularization;
                 }
             }
             adam.descend(&loss)?;

@@ -62,10 +62,27 @@ impl Quantizer {
         images: &Tensor,
         settings: &ReconstructionSettings,
     ) -> Result<Reconstruction, QuantizationError> {
-        let start = Instant::now();
         if images.size()[0] == 0 {
             return Err(QuantizationError::NoImages);
         }
+        let images = images.shallow_clone();
+        std::thread::scope(|scope| {
+            let learner = scope.spawn(move || {
+                // Sums inside an operation depend on how many threads share it.
+                tch::set_num_threads(1);
+                self.refine_all(policy, &images, settings)
+            });
+            learner.join().expect("the learner does not panic")
+        })
+    }
+
+    fn refine_all(
+        &self,
+        policy: &BitwidthPolicy,
+        images: &Tensor,
+        settings: &ReconstructionSettings,
+    ) -> Result<Reconstruction, QuantizationError> {
+        let start = Instant::now();
         let mut refinement = Refinement {
             quantizer: self,
             policy,
@@ -99,7 +116,7 @@ impl Quantizer {
 fn last_cut(graph: &Graph, cuts: &[TensorId], tensor: TensorId) -> Option<TensorId> {
     let position = |tensor: TensorId| graph.producer(tensor).map_or(0, |index| index + 1);
     let limit = position(tensor);
-    cuts.iter().copied().filter(|&cut| position(cut) <= limit).next_back()
+    cuts.iter().copied().rfind(|&cut| position(cut) <= limit)
 }
 
 /// Reconstruction in progress.
@@ -127,7 +144,7 @@ impl<'a> Refinement<'a> {
             let learned = self.variables(&segment)?;
             let unlearned =
                 Learned { segment: &segment, layers: Vec::new(), steps: BTreeMap::new() };
-            let batch = self.settings.batch;
+            let batch = self.settings.batch.max(1);
             let before = unlearned.decided_error(rounded, &lessons, batch)?;
             learned.learn(rounded, &lessons, index, self.settings)?;
             let after = learned.decided_error(rounded, &lessons, batch)?;
