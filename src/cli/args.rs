@@ -164,7 +164,7 @@ pub struct SearchArgs {
     /// Layers with fixed bits: first=8,last=8 or NAME=W/A or none
     #[arg(long, default_value_t = Pins::first_and_last(), value_name = "PINS")]
     pub pin: Pins,
-    /// Recipe that quantizes: gptq, gptq-stored, mse-corrected, mse, percentile or min-max
+    /// Recipe that quantizes: gptq, block, adaround, gptq-stored, equalized, smooth, mse-corrected, dfq, mse, percentile or min-max
     #[arg(long, default_value_t = Method::default(), value_name = "NAME")]
     pub method: Method,
     /// Images each policy is judged on
@@ -342,7 +342,7 @@ pub struct EvaluateArgs {
     /// Exceptions: first=8,last=8 or NAME=W/A
     #[arg(long, value_name = "PINS", requires = "bits")]
     pub pin: Option<Pins>,
-    /// Recipe that quantizes: gptq, gptq-stored, mse-corrected, mse, percentile or min-max
+    /// Recipe that quantizes: gptq, block, adaround, gptq-stored, equalized, smooth, mse-corrected, dfq, mse, percentile or min-max
     #[arg(long, default_value_t = Method::default(), value_name = "NAME")]
     pub method: Method,
     /// Images to judge on

@@ -209,6 +209,11 @@ pub(super) mod testing {
             (graph, tensor)
         }
 
+        /// Adds a constant.
+        pub fn hold(&mut self, name: &str, array: Array) -> TensorId {
+            self.add_constant(name, array)
+        }
+
         /// Adds a node; what it writes is the graph's one output.
         pub fn draw(&mut self, op: Op, inputs: &[TensorId]) -> TensorId {
             let name = op.name().to_lowercase();

@@ -30,6 +30,15 @@ impl Graph {
         *known = value;
     }
 
+    /// Replaces the operation that writes a tensor; its inputs stay.
+    ///
+    /// # Panics
+    /// When nothing computes the tensor.
+    pub fn set_op(&mut self, output: TensorId, op: Op) {
+        let index = self.producer(output).expect("a node writes the tensor");
+        self.nodes[index].op = op;
+    }
+
     /// Puts an operation of one input behind a tensor; every node that read the tensor reads
     /// the new one instead. The network's outputs stay what they are.
     ///
@@ -37,6 +46,26 @@ impl Graph {
     /// When nothing computes the tensor and it is not an input.
     pub fn insert_after(&mut self, tensor: TensorId, op: Op) -> TensorId {
         self.insert_between(tensor, op, |_| true)
+    }
+
+    /// Puts an operation of two inputs behind a tensor, the second input a new constant; the
+    /// chosen readers read what it writes.
+    ///
+    /// # Panics
+    /// When nothing computes the tensor and it is not an input.
+    pub fn insert_with_constant(
+        &mut self,
+        tensor: TensorId,
+        op: Op,
+        constant: Array,
+        chosen: impl Fn(&Node) -> bool,
+    ) -> TensorId {
+        let output = self.insert_between(tensor, op, chosen);
+        let name = format!("{}.constant", self.tensor_name(output));
+        let constant = self.add_constant(&name, constant);
+        let index = self.producer(output).expect("the node was inserted");
+        self.nodes[index].inputs.push(Some(constant));
+        output
     }
 
     /// As [`Graph::insert_after`], but only the chosen readers read the new tensor; the others
@@ -109,6 +138,15 @@ mod tests {
     }
 
     #[test]
+    fn another_operation_writes_the_same_tensor() {
+        let (mut graph, x) = Graph::sketch(&[0]);
+        let relu = graph.draw(Op::Relu, &[x]);
+        graph.set_op(relu, Op::Unary(Unary::Neg));
+        assert_eq!(graph.nodes()[0].op, Op::Unary(Unary::Neg));
+        assert_eq!((graph.nodes()[0].input(0), graph.outputs()), (Some(x), [relu].as_slice()));
+    }
+
+    #[test]
     fn only_chosen_readers_read_what_is_inserted_between() {
         let (mut graph, x) = Graph::sketch(&[0]);
         let relu = graph.draw(Op::Relu, &[x]);
@@ -117,6 +155,19 @@ mod tests {
         graph.insert_between(relu, Op::FakeQuantize(grid), |_| false);
         assert_eq!(graph.readers(relu), [1, 2]);
         assert_eq!(graph.nodes()[2].inputs, [Some(relu), Some(relu)]);
+    }
+
+    #[test]
+    fn an_operation_can_bring_its_constant() {
+        let (mut graph, x) = Graph::sketch(&[0, 2]);
+        let relu = graph.draw(Op::Relu, &[x]);
+        graph.draw(Op::Add, &[relu, relu]);
+        let bounds = Array::f32(vec![2], [6.0, 3.0]);
+        let bounded = graph.insert_with_constant(relu, Op::Min, bounds.clone(), |_| true);
+        let node = &graph.nodes()[1];
+        assert_eq!((node.input(0), node.output), (Some(relu), bounded));
+        assert_eq!(graph.constant(node.input(1).unwrap()), Some(&bounds));
+        assert_eq!(graph.nodes()[2].inputs, [Some(bounded), Some(bounded)]);
     }
 
     #[test]

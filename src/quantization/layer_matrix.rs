@@ -61,6 +61,12 @@ impl WeightRows {
         }
     }
 
+    /// As [`WeightRows::to_array`], for a tensor `[n_rows, n_columns]`; gradients pass.
+    pub fn to_layout(&self, rows: &Tensor) -> Tensor {
+        let shape: Vec<i64> = self.shape.iter().map(|&n| n as i64).collect();
+        if self.transposed { rows.tr().reshape(shape) } else { rows.reshape(shape) }
+    }
+
     pub fn row(&self, row: usize) -> &[f32] {
         &self.values[row * self.n_columns..(row + 1) * self.n_columns]
     }

@@ -15,7 +15,9 @@ mod method;
 mod moments;
 mod prefix;
 mod quantized_network;
+mod reconstruction;
 mod rounding;
+mod scaling;
 mod uniform;
 
 pub use alone::{RoundedAlone, SingleRoundings};
@@ -28,7 +30,16 @@ pub use integer::{
     Requantization, SignBits, SignThreshold, rounding_divide_by_power_of_two,
     saturating_rounding_doubling_high_mul,
 };
-pub use method::{Method, RoundedReads, Rounding, WeightClip};
+pub use method::{MeanInput, Method, RoundedReads, Rounding, WeightClip};
 pub use prefix::{KEPT_BYTES, PrefixEvaluator};
 pub use quantized_network::{Quantizer, RoundedWeights};
+pub use reconstruction::{
+    Reconstruction, ReconstructionSettings, ReconstructionUnit, RoundingStart, Segment,
+    SegmentErrors,
+};
+pub use scaling::{
+    ChannelStatistics, Equalization, Preparation, Smoothing, absorb_high_biases,
+    analytic_bias_error, analytic_input_means, clipped_gaussian_mean, equalize,
+    rectified_gaussian_mean, smooth,
+};
 pub use uniform::{WeightGrid, activation_grid};

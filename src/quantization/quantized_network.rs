@@ -16,8 +16,10 @@ use crate::{
         clip::weight_scale,
         error::QuantizationError,
         layer_matrix::WeightRows,
-        method::{Method, RoundedReads, Rounding, WeightClip},
+        method::{MeanInput, Method, RoundedReads, Rounding, WeightClip},
+        reconstruction::ReconstructionSettings,
         rounding::{self, SecondOrder},
+        scaling::{analytic_bias_error, analytic_input_means},
         uniform::WeightGrid,
     },
 };
@@ -31,6 +33,10 @@ pub struct Quantizer {
     method: Method,
     second_order: Vec<OnceLock<SecondOrder>>,
     rounded: Mutex<HashMap<(usize, Bits), Arc<RoundedWeights>>>,
+    /// By layer, where the method's bias correction is analytic.
+    analytic_means: Option<Vec<Vec<f64>>>,
+    /// The calibration images, where the method learns from them at every policy.
+    images: Option<Mutex<Tensor>>,
 }
 
 /// One layer's weights at one bitwidth.
@@ -54,6 +60,10 @@ impl Quantizer {
         images: &Tensor,
         method: Method,
     ) -> Result<Self, QuantizationError> {
+        let graph = match method.preparation {
+            Some(preparation) => preparation.apply(graph, images)?,
+            None => graph,
+        };
         let layers = graph.quantizable_layers();
         if layers.is_empty() {
             return Err(QuantizationError::NothingToQuantize);
@@ -70,7 +80,22 @@ impl Quantizer {
             Calibration::measure(&graph, &layers, &weights, images, method.activation_range)?;
         let second_order = layers.iter().map(|_| OnceLock::new()).collect();
         let rounded = Mutex::default();
-        Ok(Self { graph, layers, weights, calibration, method, second_order, rounded })
+        let analytic_means = match method.mean_input {
+            MeanInput::Analytic => Some(analytic_input_means(&graph, &layers, images)?),
+            MeanInput::Measured => None,
+        };
+        let images = method.reconstruction.map(|_| Mutex::new(images.shallow_clone()));
+        Ok(Self {
+            graph,
+            layers,
+            weights,
+            calibration,
+            method,
+            second_order,
+            rounded,
+            analytic_means,
+            images,
+        })
     }
 
     pub fn graph(&self) -> &Graph {
@@ -81,11 +106,28 @@ impl Quantizer {
         &self.layers
     }
 
-    /// The network at `policy`, ready to run.
+    /// One layer's float weights.
+    pub(super) fn weight_rows(&self, layer_index: usize) -> &WeightRows {
+        &self.weights[layer_index]
+    }
+
+    /// The network at `policy`, ready to run. A method with reconstruction learns it anew.
     ///
     /// # Errors
     /// When the policy does not fit the network, or asks for more than 8 bits.
     pub fn apply(&self, policy: &BitwidthPolicy) -> Result<Graph, QuantizationError> {
+        let (Some(unit), Some(images)) = (self.method.reconstruction, &self.images) else {
+            return self.rounded_network(policy);
+        };
+        let images = images.lock().expect("no holder panics").shallow_clone();
+        Ok(self.refine(policy, &images, &ReconstructionSettings::of_unit(unit))?.graph)
+    }
+
+    /// The network at `policy` before anything is learned.
+    pub(super) fn rounded_network(
+        &self,
+        policy: &BitwidthPolicy,
+    ) -> Result<Graph, QuantizationError> {
         self.check(policy)?;
         let mut graph = self.graph.clone();
         for (index, (layer, &bits)) in self.layers.iter().zip(policy.layers()).enumerate() {
@@ -208,7 +250,7 @@ impl Quantizer {
             return Ok(second_order);
         }
         let moments = &self.calibration.layer(layer_index).moments;
-        let made = SecondOrder::new(moments, &self.layers[layer_index].name)?;
+        let made = SecondOrder::new(moments, self.method.damping, &self.layers[layer_index].name)?;
         Ok(cell.get_or_init(|| made))
     }
 
@@ -231,15 +273,26 @@ impl Quantizer {
         if beta == 0.0 || (layer.bias.is_some() && bias.is_none_or(|b| b.len() != rows.n_rows)) {
             return;
         }
-        let corrected: Vec<f32> = (0..rows.n_rows)
-            .map(|row| {
-                let group = rows.group_of(row);
-                let float = dot(rows.row(row), statistics.moments.mean(group));
-                let columns = row * rows.n_columns..(row + 1) * rows.n_columns;
-                let mean = statistics.rounded_mean(group, bits.activation);
-                let lost = float - dot(&rounded.values[columns], mean);
-                bias.map_or(0.0, |bias| bias[row]) + (lost * alpha / beta) as f32
-            })
+        let lost: Vec<f64> = match &self.analytic_means {
+            Some(means) => {
+                let weights = rows.to_array(&rounded.values);
+                let errors = analytic_bias_error(&self.graph, layer, &weights, &means[layer_index]);
+                errors.into_iter().map(|error| -error).collect()
+            }
+            None => (0..rows.n_rows)
+                .map(|row| {
+                    let group = rows.group_of(row);
+                    let float = dot(rows.row(row), statistics.moments.mean(group));
+                    let columns = row * rows.n_columns..(row + 1) * rows.n_columns;
+                    let mean = statistics.rounded_mean(group, bits.activation);
+                    float - dot(&rounded.values[columns], mean)
+                })
+                .collect(),
+        };
+        let corrected: Vec<f32> = lost
+            .iter()
+            .enumerate()
+            .map(|(row, lost)| bias.map_or(0.0, |bias| bias[row]) + (lost * alpha / beta) as f32)
             .collect();
         graph.set_bias(layer.output, Array::f32(vec![rows.n_rows], corrected));
     }
