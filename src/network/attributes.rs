@@ -41,6 +41,9 @@ pub struct Grid {
 }
 
 impl Grid {
+    /// The smallest scale: what a range without width gets.
+    pub const TINY_SCALE: f32 = f32::MIN_POSITIVE * 1e6;
+
     /// The value nearest to `x` that the grid holds.
     #[inline(always)]
     pub fn round(&self, x: f32) -> f32 {

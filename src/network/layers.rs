@@ -124,6 +124,12 @@ mod tests {
             ("negation", vec![Op::Relu, Op::Unary(Unary::Neg)], false),
             ("unsigned grid", vec![grid(0)], true),
             ("signed grid", vec![grid(7)], false),
+            ("own range", vec![Op::DynamicQuantize { bits: 4, per_row: false }], false),
+            (
+                "own range of a relu",
+                vec![Op::Relu, Op::DynamicQuantize { bits: 4, per_row: true }],
+                true,
+            ),
             ("signs", vec![Op::Relu, Op::Binarize { scale: 0.5 }], false),
             ("signed grid of a relu", vec![Op::Relu, grid(7)], true),
         ] {

@@ -187,6 +187,14 @@ pub enum Op {
     },
     /// Rounds to a grid and back: what quantization inserts.
     FakeQuantize(Grid),
+    /// Rounds to the grid that covers the tensor's own values, 0 among them, with `2^bits` levels,
+    /// and back: what quantization inserts where ranges are known at run time only.
+    DynamicQuantize {
+        /// 1 to 8.
+        bits: u8,
+        /// Each row of the last axis by itself.
+        per_row: bool,
+    },
     /// `scale` where a number is 0 or more, `-scale` where it is less: one bit of a signed
     /// tensor.
     Binarize {
@@ -255,13 +263,14 @@ impl Op {
             Op::HardSwish => "HardSwish",
             Op::LeakyRelu { .. } => "LeakyRelu",
             Op::FakeQuantize(_) => "FakeQuantize",
+            Op::DynamicQuantize { .. } => "DynamicQuantize",
             Op::Binarize { .. } => "Binarize",
         }
     }
 
     /// Whether quantization inserted it: it stands in no ONNX file.
     pub fn rounds(&self) -> bool {
-        matches!(self, Op::FakeQuantize(_) | Op::Binarize { .. })
+        matches!(self, Op::FakeQuantize(_) | Op::DynamicQuantize { .. } | Op::Binarize { .. })
     }
 
     /// Whether no output is below 0 when no number of the first input is: selections, means,
@@ -289,6 +298,7 @@ impl Op {
                 | Op::LeakyRelu { .. }
                 | Op::Elu { .. }
                 | Op::Gelu { .. }
+                | Op::DynamicQuantize { .. }
         )
     }
 }

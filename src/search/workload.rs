@@ -186,6 +186,7 @@ fn works_in_place(op: &Op) -> bool {
             | Op::HardSwish
             | Op::LeakyRelu { .. }
             | Op::FakeQuantize(_)
+            | Op::DynamicQuantize { .. }
             | Op::Binarize { .. }
     )
 }

@@ -66,6 +66,7 @@ pub(super) fn infer(op: &Op, inputs: &[Option<&Fact>]) -> Result<Fact, String> {
         | Op::Elu { .. }
         | Op::Gelu { .. }
         | Op::FakeQuantize(_)
+        | Op::DynamicQuantize { .. }
         | Op::Binarize { .. } => same(x.shape.clone()),
         Op::Identity => x.clone(),
         Op::Softmax { axis } | Op::LogSoftmax { axis } => {

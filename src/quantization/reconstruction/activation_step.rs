@@ -15,10 +15,15 @@ pub struct ActivationStep {
 }
 
 impl ActivationStep {
+    /// Whether an operation rounds with a step of its own: ranges of run time have none.
+    pub fn fits(op: &Op) -> bool {
+        matches!(op, Op::FakeQuantize(_) | Op::Binarize { .. })
+    }
+
     /// # Panics
-    /// When the operation does not round.
+    /// When the operation does not round with a step of its own.
     pub fn new(op: &Op) -> Self {
-        assert!(op.rounds(), "the operation rounds");
+        assert!(Self::fits(op), "the operation rounds with a step");
         let log = Tensor::from_slice(&[0.0f32]).set_requires_grad(true);
         Self { op: op.clone(), log }
     }

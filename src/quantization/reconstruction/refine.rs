@@ -197,7 +197,7 @@ impl<'a> Refinement<'a> {
             let node = self.graph.producer(layer.output).expect("a layer writes its output");
             let read = self.graph.nodes()[node].input(0).expect("a layer reads a tensor");
             let rounding = self.graph.producer(read).map(|index| &self.graph.nodes()[index]);
-            if let Some(rounding) = rounding.filter(|node| node.op.rounds())
+            if let Some(rounding) = rounding.filter(|node| ActivationStep::fits(&node.op))
                 && !self.learned_steps.contains(&read)
             {
                 steps.insert(read, ActivationStep::new(&rounding.op));

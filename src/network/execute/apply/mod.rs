@@ -65,6 +65,7 @@ pub(super) fn apply(op: &Op, inputs: &Inputs<'_>) -> Result<Tensor, TchError> {
         | Op::HardSwish
         | Op::LeakyRelu { .. }
         | Op::FakeQuantize(_)
+        | Op::DynamicQuantize { .. }
         | Op::Binarize { .. } => pointwise::apply(op, x),
         Op::Cast { .. }
         | Op::Identity

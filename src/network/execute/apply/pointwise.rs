@@ -30,6 +30,7 @@ pub(super) fn apply(op: &Op, x: &Tensor) -> Result<Tensor, TchError> {
             x.f_clamp_min(0.0)?.f_add(&x.f_clamp_max(0.0)?.f_mul(&alpha)?)
         }
         Op::FakeQuantize(grid) => fake_quantize(x, grid),
+        Op::DynamicQuantize { bits, per_row } => dynamic_quantize(x, *bits, *per_row),
         Op::Binarize { scale } => binarize(x, *scale),
         _ => Err(refuse("not a pointwise operation")),
     }
@@ -71,4 +72,75 @@ fn fake_quantize(x: &Tensor, grid: &Grid) -> Result<Tensor, TchError> {
     let mut q = x.f_div(&scale)?.f_round_()?.f_add_scalar_(zero_point)?;
     q = q.f_clamp_(f64::from(grid.low), f64::from(grid.high))?;
     q.f_sub_scalar_(zero_point)?.f_mul_(&scale)
+}
+
+/// The affine grid of the tensor's own values, or of each row's, and rounding to it. A number
+/// that is none makes all that share its range none.
+fn dynamic_quantize(x: &Tensor, bits: u8, per_row: bool) -> Result<Tensor, TchError> {
+    if x.numel() == 0 {
+        return Ok(x.shallow_clone());
+    }
+    let (low, high) = if per_row && x.dim() > 0 {
+        (x.f_amin([-1].as_slice(), true)?, x.f_amax([-1].as_slice(), true)?)
+    } else {
+        (x.f_min()?, x.f_max()?)
+    };
+    let (low, high) = (low.f_clamp_max(0.0)?, high.f_clamp_min(0.0)?);
+    let last = f64::from((1u32 << bits) - 1);
+    let levels = Tensor::from_slice(&[last as f32]).f_to_device(x.device())?;
+    let whole = high.f_sub(&low)?;
+    // A range may be wider than f32 can say; its parts are not.
+    let parts = high.f_div(&levels)?.f_sub(&low.f_div(&levels)?)?;
+    let scale = whole.f_div(&levels)?.f_where_self(&whole.f_isfinite()?, &parts)?;
+    let scale = scale.f_clamp_min(f64::from(Grid::TINY_SCALE))?;
+    let zero_point = low.f_neg()?.f_div(&scale)?.f_round()?.f_clamp(0.0, last)?;
+    let q = x.f_div(&scale)?.f_round_()?.f_add(&zero_point)?.f_clamp_(0.0, last)?;
+    q.f_sub(&zero_point)?.f_mul(&scale)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rounded(values: &[f32], shape: &[i64], bits: u8, per_row: bool) -> Vec<f32> {
+        let x = Tensor::from_slice(values).view(shape);
+        let rounded = dynamic_quantize(&x, bits, per_row).unwrap();
+        assert_eq!(rounded.size(), shape);
+        Vec::try_from(rounded.contiguous().view(-1)).unwrap()
+    }
+
+    #[test]
+    fn a_tensor_is_rounded_on_the_range_of_its_own_values() {
+        for (name, values, bits, expected) in [
+            ("unsigned", [0.0, 0.9, 2.2, 3.0], 2, [0.0, 1.0, 2.0, 3.0]),
+            ("zero is a level", [1.0, 1.4, 2.0, 3.0], 2, [1.0, 1.0, 2.0, 3.0]),
+            ("both signs", [-1.0, 0.4, 0.6, 2.0], 2, [-1.0, 0.0, 1.0, 2.0]),
+            ("below zero", [-3.0, -1.2, -0.2, -2.0], 2, [-3.0, -1.0, 0.0, -2.0]),
+            ("one bit", [0.0, 0.4, 0.6, 1.0], 1, [0.0, 0.0, 1.0, 1.0]),
+            ("zeros", [0.0; 4], 8, [0.0; 4]),
+        ] {
+            assert_eq!(rounded(&values, &[2, 2], bits, false), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn rows_have_ranges_of_their_own() {
+        let values = [0.0, 0.3, 0.9, 3.0, 3.0, 90.0, 30.0, 0.0];
+        let apart = rounded(&values, &[2, 1, 4], 2, true);
+        for (row, values) in apart.chunks(4).zip(values.chunks(4)) {
+            assert_eq!(row, rounded(values, &[4], 2, false));
+        }
+        assert_ne!(apart, rounded(&values, &[2, 1, 4], 2, false));
+    }
+
+    #[test]
+    fn strange_values_stay_with_those_that_share_their_range() {
+        // Its width is more than f32 can say.
+        let huge = rounded(&[2e38, -2e38, 0.0, 1.0], &[4], 8, false);
+        assert!(huge.iter().all(|x| x.is_finite()) && huge[2] == 0.0, "{huge:?}");
+        let apart = rounded(&[f32::NAN, 1.0, 1.0, 0.5], &[2, 2], 1, true);
+        assert!(apart[..2].iter().all(|x| x.is_nan()), "{apart:?}");
+        assert_eq!(apart[2..], [1.0, 0.0], "halves go to even");
+        assert!(rounded(&[], &[0, 4], 8, true).is_empty());
+    }
 }
