@@ -164,8 +164,13 @@ pub struct SearchArgs {
     /// Layers with fixed bits: first=8,last=8 or NAME=W/A or none
     #[arg(long, default_value_t = Pins::first_and_last(), value_name = "PINS")]
     pub pin: Pins,
-    /// Recipe that quantizes: gptq, block, adaround, gptq-stored, equalized, smooth, mse-corrected, dfq, mse, percentile or min-max
-    #[arg(long, default_value_t = Method::default(), value_name = "NAME")]
+    #[arg(
+        long,
+        default_value_t = Method::default(),
+        value_name = "NAME",
+        help = method_names("Recipe that quantizes"),
+        long_help = method_lines("Recipe that quantizes")
+    )]
     pub method: Method,
     /// Images each policy is judged on
     #[arg(long, value_name = "N")]
@@ -342,8 +347,13 @@ pub struct EvaluateArgs {
     /// Exceptions: first=8,last=8 or NAME=W/A
     #[arg(long, value_name = "PINS", requires = "bits")]
     pub pin: Option<Pins>,
-    /// Recipe that quantizes: gptq, block, adaround, gptq-stored, equalized, smooth, mse-corrected, dfq, mse, percentile or min-max
-    #[arg(long, default_value_t = Method::default(), value_name = "NAME")]
+    #[arg(
+        long,
+        default_value_t = Method::default(),
+        value_name = "NAME",
+        help = method_names("Recipe that quantizes"),
+        long_help = method_lines("Recipe that quantizes")
+    )]
     pub method: Method,
     /// Images to judge on
     #[arg(long, value_enum, default_value = "test")]
@@ -368,8 +378,13 @@ pub struct QuantizeArgs {
     /// Exceptions: first=8,last=8 or NAME=W/A
     #[arg(long, value_name = "PINS")]
     pub pin: Option<Pins>,
-    /// Recipes to compare: all, or names with commas
-    #[arg(long, default_value = "all", value_name = "NAMES")]
+    #[arg(
+        long,
+        default_value = "all",
+        value_name = "NAMES",
+        help = method_names("Recipes to compare, all or with commas"),
+        long_help = method_lines("Recipes to compare, all or with commas")
+    )]
     pub methods: MethodList,
     /// Quality to compare by: top1, top5, or without labels agreement, kl, mse
     #[arg(long, default_value_t = Measure::Top1, value_name = "NAME")]
@@ -418,8 +433,13 @@ pub struct SensitivityArgs {
     /// Which of a layer's tensors: weights, activations
     #[arg(long, value_delimiter = ',', default_values = ["weights", "activations"], value_name = "TENSORS")]
     pub tensors: Vec<Operand>,
-    /// Recipe that rounds, as `haq quantize` lists them
-    #[arg(long, default_value_t = Method::default(), value_name = "NAME")]
+    #[arg(
+        long,
+        default_value_t = Method::default(),
+        value_name = "NAME",
+        help = method_names("Recipe that rounds"),
+        long_help = method_lines("Recipe that rounds")
+    )]
     pub method: Method,
     /// Images to judge on
     #[arg(long, value_enum, default_value = "search")]
@@ -451,6 +471,19 @@ pub struct SensitivityArgs {
     /// Folder for the plot
     #[arg(long, default_value = "haq-out", value_name = "FOLDER")]
     pub out: PathBuf,
+}
+
+/// An option's purpose with the names of all methods.
+fn method_names(purpose: &str) -> String {
+    let names: Vec<&str> = Method::named().map(|(name, ..)| name).collect();
+    format!("{purpose}: {}", names.join(", "))
+}
+
+/// The same with one line on each.
+fn method_lines(purpose: &str) -> String {
+    let width = Method::named().map(|(name, ..)| name.len()).max().unwrap_or(0);
+    let lines = Method::named().map(|(name, _, line)| format!("{name:width$}  {line}"));
+    format!("{purpose}:\n{}", lines.collect::<Vec<_>>().join("\n"))
 }
 
 fn at_least_one(text: &str) -> Result<usize, String> {

@@ -13,12 +13,13 @@ use crate::{
     domain::Bits,
     network::{Executable, Graph, Grid, Op, QuantizableLayer, TensorId},
     quantization::{
-        clip::{RangeRule, activation_range, relative_noise},
+        clip::{RangeRule, TensorSample, activation_range, relative_noise},
         error::QuantizationError,
         evaluate::batch_of,
         layer_matrix::{WeightRows, input_vectors, some_input_vectors},
         moments::{Moments, SecondMomentSum},
-        uniform::round_small,
+        scaling::before_clip,
+        uniform::{LARGEST_MAGNITUDE, round_small},
     },
 };
 
@@ -50,7 +51,7 @@ impl Calibration {
     /// - `images`: `[n, ...]` as the network reads them, f32, at least one
     ///
     /// # Errors
-    /// When an activation is not finite, or the network does not run on the images.
+    /// When an activation is not finite or too large, or the network does not run on the images.
     pub fn measure(
         graph: &Graph,
         layers: &[QuantizableLayer],
@@ -175,32 +176,58 @@ fn choose_grids(
     rule: RangeRule,
 ) -> Result<BTreeMap<TensorId, GridsAndNoise>, QuantizationError> {
     let tensors: BTreeSet<TensorId> = layers.iter().map(|layer| layer.input).collect();
-    let tensors: Vec<TensorId> = tensors.into_iter().collect();
+    let before: BTreeMap<TensorId, TensorId> = match rule {
+        RangeRule::Aciq(_) => tensors
+            .iter()
+            .filter_map(|&tensor| Some((tensor, before_rectifier(graph, tensor)?)))
+            .collect(),
+        _ => BTreeMap::new(),
+    };
+    let seen: BTreeSet<TensorId> = tensors.iter().chain(before.values()).copied().collect();
+    let seen: Vec<TensorId> = seen.into_iter().collect();
     let per_image = SAMPLE_VALUES.div_ceil(images.size()[0] as usize);
     let samples =
-        collect(executable, images, &tensors, Vec::new, |sample, _, values, batch_index| {
-            sample_values(values, per_image * values.size()[0] as usize, batch_index, sample);
+        collect(executable, images, &seen, TensorSample::default, |sample, _, values, batch| {
+            sample_values(values, per_image * values.size()[0] as usize, batch, sample);
         })?;
-    samples
+    for (&tensor, sample) in &samples {
+        check_values(graph, tensor, &sample.values)?;
+    }
+    tensors
         .into_par_iter()
-        .map(|(tensor, mut sample)| {
-            if let Some(&value) = sample.iter().find(|value| !value.is_finite()) {
-                let tensor = graph.tensor_name(tensor).to_owned();
-                return Err(QuantizationError::ActivationNotFinite { tensor, value });
-            }
-            sample.sort_by(f32::total_cmp);
+        .map(|tensor| {
+            let mut sample = samples[&tensor].clone();
+            sample.before = before.get(&tensor).map(|before| samples[before].values.clone());
+            sample.values.sort_by(f32::total_cmp);
             let grids: Vec<Grid> = WIDTHS
                 .map(|bits| Bits::new(bits).expect("1 to 8 are widths"))
                 .map(|bits| activation_range(rule, bits, &sample))
                 .collect();
-            let noise = grids.iter().map(|grid| relative_noise(grid, &sample)).collect();
+            let noise = grids.iter().map(|grid| relative_noise(grid, &sample.values)).collect();
             Ok((tensor, (grids, noise)))
         })
         .collect()
 }
 
+/// What a ReLU or a clip at 0 makes the tensor of.
+fn before_rectifier(graph: &Graph, tensor: TensorId) -> Option<TensorId> {
+    let (before, low, _) = before_clip(graph, tensor);
+    (before != tensor && low == 0.0).then_some(before)
+}
+
+fn check_values(graph: &Graph, tensor: TensorId, values: &[f32]) -> Result<(), QuantizationError> {
+    let named = || graph.tensor_name(tensor).to_owned();
+    if let Some(&value) = values.iter().find(|value| !value.is_finite()) {
+        return Err(QuantizationError::ActivationNotFinite { tensor: named(), value });
+    }
+    if let Some(&value) = values.iter().find(|value| value.abs() > LARGEST_MAGNITUDE) {
+        return Err(QuantizationError::ActivationTooLarge { tensor: named(), value });
+    }
+    Ok(())
+}
+
 /// Takes about `n` values evenly from all over the tensor, and its two extremes.
-fn sample_values(values: &Tensor, n: usize, batch_index: usize, sample: &mut Vec<f32>) {
+fn sample_values(values: &Tensor, n: usize, batch_index: usize, sample: &mut TensorSample) {
     let flat = values.detach().contiguous().view(-1);
     let total = flat.size()[0];
     // Odd strides visit every column of the usual even-sized maps.
@@ -208,9 +235,11 @@ fn sample_values(values: &Tensor, n: usize, batch_index: usize, sample: &mut Vec
     let offset = batch_index as i64 * 7 % stride.min(total);
     let picked = flat.slice(0, offset, total, stride).to_kind(Kind::Float).contiguous();
     let (low, high) = (flat.min(), flat.max());
-    sample.extend(Vec::<f32>::try_from(&picked).expect("a flat f32 tensor is a vector"));
-    sample.push(low.double_value(&[]) as f32);
-    sample.push(high.double_value(&[]) as f32);
+    let picked = Vec::<f32>::try_from(&picked).expect("a flat f32 tensor is a vector");
+    let ends = (low.double_value(&[]) as f32, high.double_value(&[]) as f32);
+    sample.values.extend(picked);
+    sample.values.extend([ends.0, ends.1]);
+    sample.batches.push(ends);
 }
 
 /// Second pass: moments of every layer's input, and its means before and after rounding.

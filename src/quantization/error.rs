@@ -16,6 +16,14 @@ pub enum QuantizationError {
         "tensor {tensor}: calibration met {value}; look for images or weights that are not finite"
     )]
     ActivationNotFinite { tensor: String, value: f32 },
+    #[error("layer {layer}: weight {index} is {value}, whose square is too large to be summed up")]
+    WeightTooLarge { layer: String, index: usize, value: f32 },
+    #[error(
+        "tensor {tensor}: calibration met {value}, whose square is too large to be summed up; look for images that are not normalised"
+    )]
+    ActivationTooLarge { tensor: String, value: f32 },
+    #[error("this recipe has parts that exclude each other: {problem}")]
+    Recipe { problem: &'static str },
     #[error("there is no image; calibration and evaluation need at least one")]
     NoImages,
     #[error("layer {layer}: the second moments of its input cannot be inverted")]

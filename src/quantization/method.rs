@@ -5,18 +5,14 @@ use std::{fmt, str::FromStr};
 use serde::{Deserialize, Serialize};
 
 use crate::quantization::{
-    clip::RangeRule, reconstruction::ReconstructionUnit, rounding::DAMPING, scaling::Preparation,
+    aciq::AciqForm,
+    clip::{RangeRule, WeightClip, WeightLevels},
+    error::QuantizationError,
+    reconstruction::ReconstructionUnit,
+    rounding::DAMPING,
+    scaling::Preparation,
+    weight_grids::Granularity,
 };
-
-/// How the scale of a weight row is chosen.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum WeightClip {
-    /// The largest magnitude stays inside.
-    MinMax,
-    /// The least squared error, weighted by the mean square of each weight's input.
-    Mse,
-}
 
 /// How weights go to their grid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -55,6 +51,13 @@ pub enum MeanInput {
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Method {
     pub weight_clip: WeightClip,
+    #[serde(default, skip_serializing_if = "is_usual")]
+    pub weight_levels: WeightLevels,
+    #[serde(default, skip_serializing_if = "is_usual")]
+    pub granularity: Granularity,
+    /// Whether rounded channels get the mean and spread of their float weights back.
+    #[serde(default, skip_serializing_if = "is_usual")]
+    pub moment_correction: bool,
     pub rounding: Rounding,
     pub activation_range: RangeRule,
     /// Of second-order rounding: added to the diagonal, as a share of its mean; above 0.
@@ -84,8 +87,17 @@ fn usual_damping() -> f64 {
     DAMPING
 }
 
+/// What recipes did not know at first is left out where it is as it was, so that stored recipes
+/// stay the same.
+fn is_usual<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
 const GPTQ: Method = Method {
     weight_clip: WeightClip::Mse,
+    weight_levels: WeightLevels::Full,
+    granularity: Granularity::Channel,
+    moment_correction: false,
     rounding: Rounding::SecondOrder,
     activation_range: RangeRule::Mse,
     damping: DAMPING,
@@ -98,8 +110,19 @@ const GPTQ: Method = Method {
 
 const MSE: Method = Method { rounding: Rounding::Nearest, bias_correction: false, ..GPTQ };
 
-/// Name, recipe and one line on it, best first.
-const NAMED: [(&str, Method, &str); 11] = [
+const MIN_MAX: Method =
+    Method { weight_clip: WeightClip::MinMax, activation_range: RangeRule::MinMax, ..MSE };
+
+const ACIQ: Method = Method {
+    weight_clip: WeightClip::Aciq(AciqForm::Closed),
+    activation_range: RangeRule::Aciq(AciqForm::Closed),
+    moment_correction: true,
+    ..MSE
+};
+
+/// Name, recipe and one line on it: the usual one, those that build on it, then the simpler ones.
+const NAMED: [(&str, Method, &str); 22] = [
+    ("gptq", GPTQ, "clips by squared error, second-order rounding, bias correction"),
     (
         "block",
         Method { reconstruction: Some(ReconstructionUnit::Block), ..GPTQ },
@@ -110,11 +133,10 @@ const NAMED: [(&str, Method, &str); 11] = [
         Method { reconstruction: Some(ReconstructionUnit::Layer), ..GPTQ },
         "gptq, then roundings and biases learned layer by layer; minutes a policy",
     ),
-    ("gptq", GPTQ, "clips by squared error, second-order rounding, bias correction"),
     (
         "gptq-stored",
         Method { rounded_reads: RoundedReads::All, ..GPTQ },
-        "the same, and skip connections read rounded tensors too",
+        "gptq, and skip connections read rounded tensors too",
     ),
     (
         "equalized",
@@ -145,6 +167,66 @@ const NAMED: [(&str, Method, &str); 11] = [
     ),
     ("mse", MSE, "clips by squared error, nearest rounding"),
     (
+        "affine",
+        Method { weight_levels: WeightLevels::Affine, ..MSE },
+        "mse, and each channel's weights on a range of their own around 0",
+    ),
+    (
+        "per-tensor",
+        Method { granularity: Granularity::Tensor, ..MSE },
+        "mse, with one scale for all weights of a layer",
+    ),
+    (
+        "dynamic",
+        Method { activation_range: RangeRule::Dynamic { per_row: false }, ..MSE },
+        "weights as mse; activation ranges are those of each batch at run time",
+    ),
+    (
+        "dynamic-row",
+        Method { activation_range: RangeRule::Dynamic { per_row: true }, ..MSE },
+        "dynamic, and each row of a linear layer's input has its own range",
+    ),
+    (
+        "aciq",
+        ACIQ,
+        "analytic clips of Laplace and normal tensors, nearest rounding, weight moments corrected",
+    ),
+    (
+        "aciq-finite",
+        Method {
+            weight_clip: WeightClip::Aciq(AciqForm::Finite),
+            activation_range: RangeRule::Aciq(AciqForm::Finite),
+            ..ACIQ
+        },
+        "aciq, with the clips that are best for the levels there really are",
+    ),
+    (
+        "aciq-allocated",
+        Method { granularity: Granularity::AllocatedChannel, ..ACIQ },
+        "aciq, and up to 4 bits channels share out their layer's weight bits",
+    ),
+    (
+        "kl",
+        Method { weight_clip: WeightClip::MinMax, activation_range: RangeRule::Kl, ..MSE },
+        "activations cut by relative entropy of histograms, as TensorRT does; weights unclipped",
+    ),
+    (
+        "haq",
+        Method {
+            weight_clip: WeightClip::Haq,
+            weight_levels: WeightLevels::Narrow,
+            granularity: Granularity::Tensor,
+            activation_range: RangeRule::Haq,
+            ..MSE
+        },
+        "HAQ's own linear quantizer without its fine-tuning: one scale a layer, its clip search",
+    ),
+    (
+        "codebook",
+        Method { weight_levels: WeightLevels::Codebook, activation_range: RangeRule::Float, ..MSE },
+        "each layer's weights share 2^bits values found by k-means; activations stay float",
+    ),
+    (
         "percentile",
         Method {
             weight_clip: WeightClip::MinMax,
@@ -154,16 +236,41 @@ const NAMED: [(&str, Method, &str); 11] = [
         "activations cut at 99.99 %, weights unclipped, nearest rounding",
     ),
     (
-        "min-max",
-        Method { weight_clip: WeightClip::MinMax, activation_range: RangeRule::MinMax, ..MSE },
-        "nothing is clipped, nearest rounding",
+        "ema",
+        Method { activation_range: RangeRule::Ema(0.9), ..MIN_MAX },
+        "activation ranges are moving averages over batches, weights unclipped, nearest rounding",
     ),
+    ("min-max", MIN_MAX, "nothing is clipped, nearest rounding"),
 ];
 
 impl Method {
-    /// Names and one line on each, best first.
+    /// Names and one line on each, the usual one first.
     pub fn named() -> impl Iterator<Item = (&'static str, Method, &'static str)> {
         NAMED.into_iter()
+    }
+
+    /// # Errors
+    /// When parts of the recipe exclude each other.
+    pub(super) fn check(&self) -> Result<(), QuantizationError> {
+        let codebook = self.weight_levels == WeightLevels::Codebook;
+        let second_order = self.rounding == Rounding::SecondOrder;
+        let learned = self.reconstruction.is_some();
+        let own_bits = self.granularity == Granularity::AllocatedChannel;
+        let percent = |share: f64| (0.0..=100.0).contains(&share);
+        let problem = match self.activation_range {
+            RangeRule::Ema(kept) if !(0.0..1.0).contains(&kept) => {
+                "a moving average keeps from 0 to below 1 of the old"
+            }
+            RangeRule::Percentile(kept) if !percent(kept) => "a percentile is from 0 to 100",
+            _ if codebook && (second_order || self.moment_correction || learned) => {
+                "a codebook's weights are only rounded to the nearest centroid"
+            }
+            _ if learned && (self.moment_correction || own_bits) => {
+                "roundings are learned on plain grids: without moment correction or own bits of channels"
+            }
+            _ => return Ok(()),
+        };
+        Err(QuantizationError::Recipe { problem })
     }
 }
 
@@ -182,8 +289,54 @@ impl FromStr for Method {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let found = NAMED.iter().find(|(name, ..)| *name == text);
         found.map(|(_, method, _)| *method).ok_or_else(|| {
-            let names: Vec<&str> = NAMED.iter().map(|(name, ..)| *name).collect();
+            let names: Vec<&str> = Method::named().map(|(name, ..)| name).collect();
             format!("{text:?} is not a method; {} are", names.join(", "))
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn every_name_stands_for_a_recipe_of_its_own_that_holds_together() {
+        let names: BTreeSet<&str> = Method::named().map(|(name, ..)| name).collect();
+        assert_eq!(names.len(), NAMED.len());
+        for (name, method, line) in Method::named() {
+            method.check().unwrap_or_else(|error| panic!("{name}: {error}"));
+            assert_eq!((name.parse(), method.to_string().as_str()), (Ok(method), name));
+            assert!(!line.is_empty() && !line.ends_with('.'), "{name}");
+            let stored = serde_json::to_string(&method).unwrap();
+            assert_eq!(serde_json::from_str::<Method>(&stored).unwrap(), method, "{name}");
+        }
+        assert_eq!(Method::named().next().unwrap().1, Method::default());
+    }
+
+    /// Rows of earlier versions are found by it.
+    #[test]
+    fn the_usual_recipe_is_stored_as_ever() {
+        let expected = r#"{"weight_clip":"mse","rounding":"second-order","activation_range":"mse","damping":0.01,"bias_correction":true,"mean_input":"measured","rounded_reads":"layers","preparation":null,"reconstruction":null}"#;
+        assert_eq!(serde_json::to_string(&Method::default()).unwrap(), expected);
+    }
+
+    #[test]
+    fn parts_that_exclude_each_other_are_named() {
+        let codebook = "codebook".parse::<Method>().unwrap();
+        let learned = Some(ReconstructionUnit::Layer);
+        for (method, expected) in [
+            (Method { rounding: Rounding::SecondOrder, ..codebook }, "nearest centroid"),
+            (Method { moment_correction: true, ..codebook }, "nearest centroid"),
+            (Method { reconstruction: learned, ..codebook }, "nearest centroid"),
+            (Method { reconstruction: learned, ..ACIQ }, "plain grids"),
+            (Method { activation_range: RangeRule::Ema(1.0), ..GPTQ }, "below 1"),
+            (Method { activation_range: RangeRule::Ema(f64::NAN), ..GPTQ }, "below 1"),
+            (Method { activation_range: RangeRule::Percentile(101.0), ..GPTQ }, "0 to 100"),
+        ] {
+            let error = method.check().unwrap_err().to_string();
+            assert!(error.contains(expected), "{error}");
+        }
     }
 }

@@ -3,9 +3,11 @@
 //! A recipe ([`Method`]) and some calibration images make a [`Quantizer`]; a bitwidth policy
 //! turns it into a network; an [`Evaluator`] says how well that network still answers.
 
+mod aciq;
 mod alone;
 mod calibration;
 mod clip;
+mod codebook;
 mod error;
 mod evaluate;
 mod hessian;
@@ -13,15 +15,22 @@ mod integer;
 mod layer_matrix;
 mod method;
 mod moments;
+mod normal;
 mod prefix;
 mod quantized_network;
 mod reconstruction;
 mod rounding;
 mod scaling;
+mod stored_size;
 mod uniform;
+mod weight_grids;
 
+pub use aciq::{
+    AciqForm, Distribution, Points, allocate_bits, clipping_constant, clipping_constant_one_sided,
+    error_of_points, finite_constant,
+};
 pub use alone::{RoundedAlone, SingleRoundings};
-pub use clip::RangeRule;
+pub use clip::{RangeRule, WeightClip, WeightLevels};
 pub use error::QuantizationError;
 pub use evaluate::{EvaluationSettings, Evaluator, Measured};
 pub use hessian::{HessianSettings, TraceEstimate, hessian_traces};
@@ -30,7 +39,7 @@ pub use integer::{
     Requantization, SignBits, SignThreshold, rounding_divide_by_power_of_two,
     saturating_rounding_doubling_high_mul,
 };
-pub use method::{MeanInput, Method, RoundedReads, Rounding, WeightClip};
+pub use method::{MeanInput, Method, RoundedReads, Rounding};
 pub use prefix::{KEPT_BYTES, PrefixEvaluator};
 pub use quantized_network::{Quantizer, RoundedWeights};
 pub use reconstruction::{
@@ -43,3 +52,4 @@ pub use scaling::{
     rectified_gaussian_mean, smooth,
 };
 pub use uniform::{WeightGrid, activation_grid};
+pub use weight_grids::Granularity;

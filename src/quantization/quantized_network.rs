@@ -12,15 +12,18 @@ use crate::{
     domain::{Bits, BitwidthPolicy, LayerBits},
     network::{Array, Graph, Op, QuantizableLayer, TensorId},
     quantization::{
+        aciq::correct_moments,
         calibration::Calibration,
-        clip::weight_scale,
+        clip::{RangeRule, WeightLevels, WeightRule},
+        codebook::Codebook,
         error::QuantizationError,
         layer_matrix::WeightRows,
-        method::{MeanInput, Method, RoundedReads, Rounding, WeightClip},
+        method::{MeanInput, Method, RoundedReads, Rounding},
         reconstruction::ReconstructionSettings,
         rounding::{self, SecondOrder},
         scaling::{analytic_bias_error, analytic_input_means},
-        uniform::WeightGrid,
+        uniform::{LARGEST_MAGNITUDE, WeightGrid},
+        weight_grids::weight_grids,
     },
 };
 
@@ -41,10 +44,13 @@ pub struct Quantizer {
 
 /// One layer's weights at one bitwidth.
 pub struct RoundedWeights {
-    /// Row-major like [`WeightRows::values`], every number a level of its row's grid.
+    /// Row-major like [`WeightRows::values`], every number a level of its row's grid, or of the
+    /// codebook.
     pub values: Vec<f32>,
-    /// One grid a row.
+    /// One grid a row; none where there is a codebook.
     pub grids: Vec<WeightGrid>,
+    /// The values the layer's weights share, rising; none where there are grids.
+    pub codebook: Vec<f32>,
 }
 
 impl Quantizer {
@@ -54,12 +60,14 @@ impl Quantizer {
     /// - `images`: `[n, ...]` as the network reads them, f32
     ///
     /// # Errors
-    /// When there is nothing to quantize, or a weight or an activation is not finite.
+    /// When there is nothing to quantize, a weight or an activation is not finite, or the recipe
+    /// contradicts itself.
     pub fn calibrate(
         graph: Graph,
         images: &Tensor,
         method: Method,
     ) -> Result<Self, QuantizationError> {
+        method.check()?;
         let graph = match method.preparation {
             Some(preparation) => preparation.apply(graph, images)?,
             None => graph,
@@ -71,10 +79,7 @@ impl Quantizer {
         let weights: Vec<WeightRows> =
             layers.iter().map(|layer| WeightRows::of(&graph, layer)).collect();
         for (layer, rows) in layers.iter().zip(&weights) {
-            if let Some(index) = rows.values.iter().position(|w| !w.is_finite()) {
-                let (layer, value) = (layer.name.clone(), rows.values[index]);
-                return Err(QuantizationError::WeightNotFinite { layer, index, value });
-            }
+            check_weights(layer, rows)?;
         }
         let calibration =
             Calibration::measure(&graph, &layers, &weights, images, method.activation_range)?;
@@ -104,6 +109,10 @@ impl Quantizer {
 
     pub fn layers(&self) -> &[QuantizableLayer] {
         &self.layers
+    }
+
+    pub(super) fn method(&self) -> &Method {
+        &self.method
     }
 
     /// One layer's float weights.
@@ -140,8 +149,9 @@ impl Quantizer {
         let mut done = BTreeSet::new();
         let outputs: BTreeSet<TensorId> = self.layers.iter().map(|layer| layer.output).collect();
         for (layer, bits) in self.layers.iter().zip(policy.layers()) {
-            if done.insert(layer.input) {
-                let round = Op::FakeQuantize(self.calibration.grid(layer.input, bits.activation));
+            if done.insert(layer.input)
+                && let Some(round) = self.activation_rounding(layer.input, bits.activation)
+            {
                 graph.insert_between(layer.input, round, |reader| {
                     match self.method.rounded_reads {
                         RoundedReads::Layers => outputs.contains(&reader.output),
@@ -153,7 +163,24 @@ impl Quantizer {
         Ok(graph)
     }
 
-    fn check(&self, policy: &BitwidthPolicy) -> Result<(), QuantizationError> {
+    /// What rounds a tensor that a layer reads, if anything.
+    fn activation_rounding(&self, tensor: TensorId, bits: Bits) -> Option<Op> {
+        match self.method.activation_range {
+            RangeRule::Float => None,
+            RangeRule::Dynamic { per_row } => {
+                let readers = self.layers.iter().filter(|layer| layer.input == tensor);
+                let has_rows = |layer: &QuantizableLayer| {
+                    let op = &self.graph.nodes()[layer.node].op;
+                    matches!(op, Op::Gemm { transpose_a: false, .. } | Op::MatMul)
+                };
+                let per_row = per_row && readers.into_iter().all(has_rows);
+                Some(Op::DynamicQuantize { bits: bits.get(), per_row })
+            }
+            _ => Some(Op::FakeQuantize(self.calibration.grid(tensor, bits))),
+        }
+    }
+
+    pub(super) fn check(&self, policy: &BitwidthPolicy) -> Result<(), QuantizationError> {
         if policy.len() != self.layers.len() {
             let (policy, network) = (policy.len(), self.layers.len());
             return Err(QuantizationError::PolicyLength { policy, network });
@@ -215,33 +242,31 @@ impl Quantizer {
 
     /// Mean square of what rounding adds to the tensor a layer reads, over its variance.
     pub fn activation_noise(&self, layer_index: usize, bits: Bits) -> f64 {
+        if self.method.activation_range == RangeRule::Float {
+            return 0.0;
+        }
         self.calibration.noise(self.layers[layer_index].input, bits)
     }
 
     fn round(&self, layer_index: usize, bits: Bits) -> Result<RoundedWeights, QuantizationError> {
-        let rows = &self.weights[layer_index];
-        let grids = self.weight_grids(layer_index, bits);
-        let values = match self.method.rounding {
+        let (rows, method) = (&self.weights[layer_index], &self.method);
+        if method.weight_levels == WeightLevels::Codebook {
+            let codebook = Codebook::learn(&rows.values, bits, layer_index);
+            let values = rows.values.iter().map(|&weight| codebook.round(weight)).collect();
+            let codebook = codebook.centroids().to_vec();
+            return Ok(RoundedWeights { values, grids: Vec::new(), codebook });
+        }
+        let rule = WeightRule { clip: method.weight_clip, levels: method.weight_levels };
+        let moments = &self.calibration.layer(layer_index).moments;
+        let mut grids = weight_grids(rows, moments, method.granularity, rule, bits);
+        let mut values = match method.rounding {
             Rounding::Nearest => rounding::nearest(rows, &grids),
             Rounding::SecondOrder => self.second_order(layer_index)?.round(rows, &grids),
         };
-        Ok(RoundedWeights { values, grids })
-    }
-
-    fn weight_grids(&self, layer_index: usize, bits: Bits) -> Vec<WeightGrid> {
-        let rows = &self.weights[layer_index];
-        let moments = &self.calibration.layer(layer_index).moments;
-        let importance: Vec<Vec<f32>> = (0..rows.n_groups)
-            .map(|group| match self.method.weight_clip {
-                WeightClip::Mse => moments.mean_squares(group),
-                WeightClip::MinMax => Vec::new(),
-            })
-            .collect();
-        let scale = |row: usize| match self.method.weight_clip {
-            WeightClip::Mse => weight_scale(rows.row(row), &importance[rows.group_of(row)], bits),
-            WeightClip::MinMax => crate::quantization::clip::widest_scale(rows.row(row), bits),
-        };
-        (0..rows.n_rows).map(|row| WeightGrid::new(bits, scale(row))).collect()
+        if method.moment_correction {
+            correct_moments(rows, &mut values, &mut grids);
+        }
+        Ok(RoundedWeights { values, grids, codebook: Vec::new() })
     }
 
     fn second_order(&self, layer_index: usize) -> Result<&SecondOrder, QuantizationError> {
@@ -284,7 +309,10 @@ impl Quantizer {
                     let group = rows.group_of(row);
                     let float = dot(rows.row(row), statistics.moments.mean(group));
                     let columns = row * rows.n_columns..(row + 1) * rows.n_columns;
-                    let mean = statistics.rounded_mean(group, bits.activation);
+                    let mean = match self.method.activation_range {
+                        RangeRule::Float => statistics.moments.mean(group),
+                        _ => statistics.rounded_mean(group, bits.activation),
+                    };
                     float - dot(&rounded.values[columns], mean)
                 })
                 .collect(),
@@ -296,6 +324,17 @@ impl Quantizer {
             .collect();
         graph.set_bias(layer.output, Array::f32(vec![rows.n_rows], corrected));
     }
+}
+
+fn check_weights(layer: &QuantizableLayer, rows: &WeightRows) -> Result<(), QuantizationError> {
+    let usable = |weight: &f32| weight.abs() <= LARGEST_MAGNITUDE;
+    let Some(index) = rows.values.iter().position(|weight| !usable(weight)) else { return Ok(()) };
+    let (layer, value) = (layer.name.clone(), rows.values[index]);
+    Err(if value.is_finite() {
+        QuantizationError::WeightTooLarge { layer, index, value }
+    } else {
+        QuantizationError::WeightNotFinite { layer, index, value }
+    })
 }
 
 fn dot(weights: &[f32], mean: &[f64]) -> f64 {

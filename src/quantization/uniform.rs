@@ -2,6 +2,10 @@
 
 use crate::{domain::Bits, network::Grid};
 
+/// The largest magnitude that is quantized: squares of millions of such numbers can be summed up in
+/// f32.
+pub const LARGEST_MAGNITUDE: f32 = 1e15;
+
 /// The nearest integer, ties to the even one, for magnitudes up to 2^22.
 ///
 /// Adding 1.5 * 2^23 leaves no room for a fraction. Unlike `round_ties_even` this is two plain
@@ -12,25 +16,68 @@ pub fn round_small(x: f32) -> f32 {
     (x + NO_FRACTION) - NO_FRACTION
 }
 
-/// The levels of one output channel's weights: symmetric around zero, one scale.
+/// The levels of one output channel's weights: evenly spaced, one scale.
 ///
-/// At 2 bits and more a level is `scale * q` with `q` from `-2^(b-1)` to `2^(b-1) - 1`, every
-/// code of a two's complement integer. One bit is binarization: `-scale` or `+scale`.
+/// A level is `scale * q + offset`. With two bits and more [`WeightGrid::new`] has `q` from
+/// `-2^(b-1)` to `2^(b-1) - 1`, every code of a two's complement integer. One bit is
+/// binarization: `-scale` or `+scale`.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct WeightGrid {
     bits: Bits,
     /// Above 0, in units of the weights.
     scale: f32,
+    offset: f32,
+    low: i32,
+    high: i32,
 }
 
 impl WeightGrid {
     /// # Panics
     /// When the scale is not above 0.
     pub fn new(bits: Bits, scale: f32) -> Self {
-        assert!(scale > 0.0 && scale.is_finite(), "a scale is finite and above 0, not {scale}");
-        Self { bits, scale }
+        Self::of_codes(bits, scale, Self::codes(bits))
     }
 
+    /// As many levels on both sides of zero: `q` from `-(2^(b-1) - 1)` to `2^(b-1) - 1`.
+    ///
+    /// # Panics
+    /// When the scale is not above 0.
+    pub fn narrow(bits: Bits, scale: f32) -> Self {
+        let (_, high) = Self::codes(bits);
+        Self::of_codes(bits, scale, (-high, high))
+    }
+
+    /// Covers `low..=high` with `2^b` levels, zero among them, wherever the range lies; see
+    /// [`activation_grid`]. One bit is binarization here too, at half the range's width.
+    pub fn affine(bits: Bits, low: f32, high: f32) -> Self {
+        if bits.get() == 1 {
+            return Self::new(bits, (high / 2.0 - low / 2.0).max(Grid::TINY_SCALE));
+        }
+        let grid = activation_grid(bits, low, high);
+        Self::of_codes(bits, grid.scale, (-grid.zero_point, grid.high - grid.zero_point))
+    }
+
+    /// The grid of no bits at all, whose one level is 0.
+    pub fn zero() -> Self {
+        Self::of_codes(Bits::MIN, 1.0, (0, 0))
+    }
+
+    fn of_codes(bits: Bits, scale: f32, (low, high): (i32, i32)) -> Self {
+        assert!(scale > 0.0 && scale.is_finite(), "a scale is finite and above 0, not {scale}");
+        Self { bits, scale, offset: 0.0, low, high }
+    }
+
+    /// The same codes, whose levels are stretched around 0 by `factor` and then moved.
+    ///
+    /// # Panics
+    /// When the factor is not above 0, or leaves a scale that is not.
+    #[must_use]
+    pub fn stretched(self, factor: f32, shift: f32) -> Self {
+        let grid = Self::of_codes(self.bits, self.scale * factor, (self.low, self.high));
+        Self { offset: self.offset * factor + shift, ..grid }
+    }
+
+    /// What a code is stored in; 1 for the grid of no bits.
     pub fn bits(&self) -> Bits {
         self.bits
     }
@@ -39,21 +86,48 @@ impl WeightGrid {
         self.scale
     }
 
-    /// The smallest and the largest code.
+    /// Added to every level; 0 unless moments were corrected.
+    pub fn offset(&self) -> f32 {
+        self.offset
+    }
+
+    /// The smallest and the largest code of a grid from [`WeightGrid::new`].
     pub fn codes(bits: Bits) -> (i32, i32) {
         let half = 1 << (bits.get() - 1);
         if bits.get() == 1 { (-1, 1) } else { (-half, half - 1) }
     }
 
+    /// The smallest and the largest code of this grid.
+    pub fn code_range(&self) -> (i32, i32) {
+        (self.low, self.high)
+    }
+
+    /// Whether its only codes are -1 and 1.
+    pub fn is_sign(&self) -> bool {
+        self.bits.get() == 1 && self.low < self.high
+    }
+
     /// The level nearest to `weight`.
     #[inline]
     pub fn round(&self, weight: f32) -> f32 {
-        if self.bits.get() == 1 {
-            return if weight >= 0.0 { self.scale } else { -self.scale };
+        self.level(self.code(weight))
+    }
+
+    /// The code of the level nearest to `weight`, a whole number.
+    #[inline]
+    pub fn code(&self, weight: f32) -> f32 {
+        let weight = weight - self.offset;
+        if self.is_sign() {
+            return if weight >= 0.0 { 1.0 } else { -1.0 };
         }
-        let (low, high) = Self::codes(self.bits);
-        let q = (weight / self.scale).round_ties_even().clamp(low as f32, high as f32);
-        q * self.scale
+        (weight / self.scale).round_ties_even().clamp(self.low as f32, self.high as f32)
+    }
+
+    /// The level of a code.
+    #[inline]
+    pub fn level(&self, code: f32) -> f32 {
+        // Adding 0 would take the sign off a zero.
+        if self.offset == 0.0 { code * self.scale } else { code * self.scale + self.offset }
     }
 }
 
@@ -67,9 +141,15 @@ impl WeightGrid {
 pub fn activation_grid(bits: Bits, low: f32, high: f32) -> Grid {
     let (low, high) = (low.min(0.0), high.max(0.0));
     let levels = (1i32 << bits.get()) - 1;
-    let scale = ((high - low) / levels as f32).max(f32::MIN_POSITIVE * 1e6);
+    let scale = width(low, high, levels as f32).max(Grid::TINY_SCALE);
     let zero_point = (-low / scale).round_ties_even().clamp(0.0, levels as f32) as i32;
     Grid { scale, zero_point, low: 0, high: levels }
+}
+
+/// The width of one of `n` equal parts of a range, which itself may be wider than f32 can say.
+fn width(low: f32, high: f32, n: f32) -> f32 {
+    let all = high - low;
+    if all.is_finite() { all / n } else { high / n - low / n }
 }
 
 #[cfg(test)]
@@ -108,6 +188,15 @@ mod tests {
         let grid = activation_grid(bits(4), 0.0, 3.0);
         assert_eq!(grid, Grid { scale: 0.2, zero_point: 0, low: 0, high: 15 });
         assert_eq!(activation_grid(bits(4), 1.0, 3.0), grid);
+    }
+
+    #[test]
+    fn a_range_wider_than_f32_can_say_still_has_levels() {
+        for width in 2..=8 {
+            let grid = activation_grid(bits(width), -f32::MAX, f32::MAX);
+            assert!(grid.scale.is_finite() && grid.round(1e37).is_finite(), "{grid:?}");
+            assert_eq!(grid.round(0.0), 0.0);
+        }
     }
 
     proptest! {

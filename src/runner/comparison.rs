@@ -147,14 +147,16 @@ impl Work<'_> {
         let pins = &self.request.pins;
         let policy = pinned_policy(quantizer.layers(), bits, pins).map_err(RunnerError::Pins)?;
         let start = Instant::now();
-        let graph = match quantizer.apply(&policy) {
-            Ok(graph) => graph,
-            Err(error) => {
-                self.fail(&key.name, bits, &error);
-                self.n_failed += 1;
-                return Ok(None);
-            }
-        };
+        let made = quantizer.apply(&policy);
+        let (graph, size_bytes) =
+            match made.and_then(|graph| Ok((graph, quantizer.stored_bytes(&policy)?))) {
+                Ok(made) => made,
+                Err(error) => {
+                    self.fail(&key.name, bits, &error);
+                    self.n_failed += 1;
+                    return Ok(None);
+                }
+            };
         let round_s = start.elapsed().as_secs_f64();
         let evaluator = match self.evaluator.take() {
             Some(evaluator) => evaluator,
@@ -166,7 +168,7 @@ impl Work<'_> {
             bits,
             pins: pins.to_string(),
             quality: measured.quality,
-            size_bytes: size_bytes(quantizer.graph(), quantizer.layers(), &policy),
+            size_bytes,
             calibrate_s: *calibrate_s,
             round_s,
             evaluate_s: measured.wall_s,
@@ -200,19 +202,7 @@ impl Work<'_> {
     }
 }
 
-/// Weights of all layers at the policy's bits, packed layer by layer, and one f32 scale an
-/// output channel. Biases stay as they are and are not counted.
-pub fn size_bytes(graph: &Graph, layers: &[QuantizableLayer], policy: &BitwidthPolicy) -> u64 {
-    let of_layer = |(layer, bits): (&QuantizableLayer, &LayerBits)| {
-        let shape = weight_shape(graph, layer);
-        let weights: usize = shape.iter().product();
-        let scales = shape[layer.output_axis];
-        (weights as u64 * u64::from(bits.weight.get())).div_ceil(8) + 4 * scales as u64
-    };
-    layers.iter().zip(policy.layers()).map(of_layer).sum()
-}
-
-/// The same weights as f32.
+/// The weights of all layers as f32.
 pub fn float_size_bytes(graph: &Graph, layers: &[QuantizableLayer]) -> u64 {
     layers.iter().map(|layer| 4 * weight_shape(graph, layer).iter().product::<usize>() as u64).sum()
 }

@@ -15,7 +15,7 @@ mod view;
 
 pub use comparison::{
     Comparison, ComparisonEvent, ComparisonRequest, compare, float_size_bytes, method_key,
-    pinned_policy, size_bytes,
+    pinned_policy,
 };
 pub use config::{ImageCounts, RunConfig};
 pub use error::RunnerError;

@@ -38,7 +38,7 @@ fn mistakes_are_named_with_their_exit_code() {
         (&["evaluate", "--bits", "8,8", "--policy", "p.json"], 2, "--policy"),
         (&["evaluate", "--policy", "p.json"], 1, "p.json"),
         (&["evaluate", "--bits", "8,8", "--method", "magic"], 2, "is not a method"),
-        (&["quantize", "--methods", "mse,magic"], 2, "is not a method; block, "),
+        (&["quantize", "--methods", "mse,magic"], 2, "is not a method; gptq, "),
         (&["quantize", "--bits", "9,8"], 2, "not a number of bits from 1 to 8"),
         (&["quantize", "--bits", "4,0"], 2, "not a number of bits from 1 to 8"),
         (&["quantize", "--pin", "nose=4"], 2, "no layer \"nose\""),
@@ -47,7 +47,7 @@ fn mistakes_are_named_with_their_exit_code() {
         (&["quantize", "--model", "x.onnx"], 2, "--model needs --data"),
         (&["sensitivity", "--bits", "2-9"], 2, "not a number of bits from 1 to 8"),
         (&["sensitivity", "--tensors", "biases"], 2, "weights or activations is"),
-        (&["sensitivity", "--method", "magic"], 2, "is not a method; block, "),
+        (&["sensitivity", "--method", "magic"], 2, "is not a method; gptq, "),
         (&["sensitivity", "--hessian", "--probes", "1"], 2, "--probes"),
         (&["runs", "show", "3"], 1, "haq.db"),
         (&["runs", "list", "--sort", "beauty"], 2, "beauty"),
@@ -57,6 +57,23 @@ fn mistakes_are_named_with_their_exit_code() {
         let (message, found) = folder.failure(arguments);
         assert_eq!(found, code, "{arguments:?}: {message}");
         assert!(message.contains(expected), "{arguments:?}: {message}");
+    }
+}
+
+#[test]
+fn help_lists_every_method_where_one_can_be_named() {
+    let folder = Folder::new();
+    for command in ["search", "evaluate", "quantize", "sensitivity"] {
+        let help = |flag: &str| {
+            let output = folder.haq(&[command, flag]).assert().success().get_output().clone();
+            String::from_utf8(output.stdout).unwrap()
+        };
+        let (short, long) = (help("-h"), help("--help"));
+        for (name, _, line) in haq::quantization::Method::named() {
+            assert!(short.contains(name) && long.contains(name), "{command}: {name}");
+            let words: Vec<&str> = line.split(' ').take(4).collect();
+            assert!(long.contains(&words.join(" ")), "{command}: {name}");
+        }
     }
 }
 

@@ -1,4 +1,4 @@
-//! Where to clip: the scale that loses least, for weights and for activations.
+//! Ranges with the least squared error, found by trying many.
 
 use crate::{
     domain::Bits,
@@ -9,35 +9,58 @@ use crate::{
 /// Candidate clip values between nothing and the largest magnitude.
 const CLIP_STEPS: u32 = 100;
 
-/// The scale of one weight row with the least squared error, each weight's error counted as
-/// often as `importance` says (the mean square of the input it multiplies).
+/// The grid of one weight row with the least squared error, each weight's error counted as often
+/// as `importance` says (the mean square of the input it multiplies).
 ///
 /// - `row`: one output channel's weights, finite
 /// - `importance`: one non-negative number a weight
-/// - returns: above 0; a row of zeros gets a tiny scale, so that it stays zero
-pub fn weight_scale(row: &[f32], importance: &[f32], bits: Bits) -> f32 {
-    let largest = row.iter().fold(0.0f32, |max, w| max.max(w.abs()));
+/// - `of_scale`: the kind of grid
+/// - returns: for a row of zeros a grid with a tiny scale, so that it stays zero
+pub fn weight_grid(
+    row: &[f32],
+    importance: &[f32],
+    bits: Bits,
+    of_scale: fn(Bits, f32) -> WeightGrid,
+) -> WeightGrid {
+    let largest = largest(row);
     if largest == 0.0 {
-        return f32::MIN_POSITIVE * 1e6;
+        return of_scale(bits, Grid::TINY_SCALE);
     }
     if bits.get() == 1 {
-        return binary_scale(row, importance).max(largest * 1e-6);
+        return of_scale(bits, binary_scale(row, importance).max(largest * 1e-6));
     }
     let widest = widest_scale(row, bits);
-    let error = |scale: f32| weighted_error(row, importance, WeightGrid::new(bits, scale));
-    best_of((1..=CLIP_STEPS).map(|step| widest * step as f32 / CLIP_STEPS as f32), error)
+    let error = |scale: f32| weighted_error(row, importance, of_scale(bits, scale));
+    let scales = (1..=CLIP_STEPS).map(|step| widest * step as f32 / CLIP_STEPS as f32);
+    of_scale(bits, best_of(scales, error))
+}
+
+/// The affine grid of one weight row with the least error, counted as by [`weight_grid`].
+pub fn affine_weight_grid(row: &[f32], importance: &[f32], bits: Bits) -> WeightGrid {
+    let (low, high) = ends(row);
+    let grid = |(low, high)| WeightGrid::affine(bits, low, high);
+    grid(best_ends(low, high, |ends| weighted_error(row, importance, grid(ends))))
 }
 
 /// The scale at which no weight is clipped: the largest magnitude is the largest code, on the
 /// side that has fewer of them.
 pub fn widest_scale(row: &[f32], bits: Bits) -> f32 {
-    let largest = row.iter().fold(0.0f32, |max, w| max.max(w.abs()));
     let (_, high) = WeightGrid::codes(bits);
-    (largest / high as f32).max(f32::MIN_POSITIVE * 1e6)
+    (largest(row) / high as f32).max(Grid::TINY_SCALE)
+}
+
+/// The largest magnitude.
+pub fn largest(values: &[f32]) -> f32 {
+    values.iter().fold(0.0f32, |max, x| max.max(x.abs()))
+}
+
+/// The smallest and the largest number, 0 between them.
+pub fn ends(values: &[f32]) -> (f32, f32) {
+    values.iter().fold((0.0, 0.0), |(low, high), &x| (x.min(low), x.max(high)))
 }
 
 /// `scale * sign(w)` is nearest to `w` at the weighted mean magnitude.
-fn binary_scale(row: &[f32], importance: &[f32]) -> f32 {
+pub fn binary_scale(row: &[f32], importance: &[f32]) -> f32 {
     let total: f32 = importance.iter().sum();
     if total == 0.0 {
         return row.iter().map(|w| w.abs()).sum::<f32>() / row.len() as f32;
@@ -45,8 +68,9 @@ fn binary_scale(row: &[f32], importance: &[f32]) -> f32 {
     row.iter().zip(importance).map(|(w, h)| w.abs() * h).sum::<f32>() / total
 }
 
+/// - `grid`: without offset
 fn weighted_error(row: &[f32], importance: &[f32], grid: WeightGrid) -> f64 {
-    let (low, high) = WeightGrid::codes(grid.bits());
+    let (low, high) = grid.code_range();
     let (low, high, inverse) = (low as f32, high as f32, 1.0 / grid.scale());
     let chunks = row.chunks(64).zip(importance.chunks(64)).map(|(row, importance)| {
         let sum: f32 = row
@@ -62,56 +86,27 @@ fn weighted_error(row: &[f32], importance: &[f32], grid: WeightGrid) -> f64 {
     chunks.sum()
 }
 
-/// How an activation range is chosen from what calibration saw.
-#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum RangeRule {
-    /// From the smallest to the largest value.
-    MinMax,
-    /// Without the given share of values, in percent, cut from the ends together.
-    Percentile(f64),
-    /// The range with the least mean squared error after rounding.
-    Mse,
-}
-
-/// The grid an activation tensor gets at `bits`.
+/// The range of an activation tensor with the least squared error.
 ///
-/// - `sample`: values of the tensor, sorted ascending, finite, at least one
-pub fn activation_range(rule: RangeRule, bits: Bits, sample: &[f32]) -> Grid {
-    let (low, high) = (sample[0], sample[sample.len() - 1]);
-    match rule {
-        RangeRule::MinMax => activation_grid(bits, low, high),
-        RangeRule::Percentile(kept) => {
-            let cut = (1.0 - kept / 100.0).clamp(0.0, 1.0);
-            let one_sided = low >= 0.0;
-            let below = if one_sided { 0.0 } else { cut / 2.0 };
-            let above = if one_sided { cut } else { cut / 2.0 };
-            activation_grid(bits, quantile(sample, below), quantile(sample, 1.0 - above))
-        }
-        RangeRule::Mse => mse_range(bits, sample),
-    }
-}
-
-/// The value below which the given share of a sorted sample lies.
-fn quantile(sample: &[f32], share: f64) -> f32 {
-    sample[((sample.len() - 1) as f64 * share).round() as usize]
-}
-
-/// Shrinks both ends together, then each alone, and keeps what rounds best.
-fn mse_range(bits: Bits, sample: &[f32]) -> Grid {
+/// - `sample`: sorted ascending, at least one
+pub fn activation_range(bits: Bits, sample: &[f32]) -> Grid {
     let (low, high) = (sample[0].min(0.0), sample[sample.len() - 1].max(0.0));
-    let error =
-        |&(low, high): &(f32, f32)| rounding_error(&activation_grid(bits, low, high), sample);
+    let grid = |(low, high)| activation_grid(bits, low, high);
+    grid(best_ends(low, high, |ends| rounding_error(&grid(ends), sample)))
+}
+
+/// Shrinks both ends together, then each alone, and keeps what has the least error.
+fn best_ends(low: f32, high: f32, error: impl Fn((f32, f32)) -> f64) -> (f32, f32) {
     let shares = || (1..=CLIP_STEPS).map(|step| step as f32 / CLIP_STEPS as f32);
     let together = shares().map(|share| (low * share, high * share));
-    let (mut best_low, mut best_high) = best_of(together, |range| error(&range));
+    let (mut best_low, mut best_high) = best_of(together, &error);
     if low < 0.0 {
         for _ in 0..2 {
-            best_low = best_of(shares().map(|share| low * share), |end| error(&(end, best_high)));
-            best_high = best_of(shares().map(|share| high * share), |end| error(&(best_low, end)));
+            best_low = best_of(shares().map(|share| low * share), |end| error((end, best_high)));
+            best_high = best_of(shares().map(|share| high * share), |end| error((best_low, end)));
         }
     }
-    activation_grid(bits, best_low, best_high)
+    (best_low, best_high)
 }
 
 /// Mean square of what rounding adds to a sample, over the sample's variance; 0 for a sample
@@ -139,11 +134,12 @@ fn rounding_error(grid: &Grid, sample: &[f32]) -> f64 {
     chunks.sum()
 }
 
-/// The candidate with the least error; of equal ones the last, which is the wider range.
+/// The candidate with the least error; of equal ones the last, which is the wider range. An error
+/// too large for a number is no less than any.
 fn best_of<T: Copy>(candidates: impl Iterator<Item = T>, error: impl Fn(T) -> f64) -> T {
     let mut best: Option<(f64, T)> = None;
     for candidate in candidates {
-        let error = error(candidate);
+        let error = Some(error(candidate)).filter(|e| !e.is_nan()).unwrap_or(f64::INFINITY);
         if best.is_none_or(|(least, _)| error <= least) {
             best = Some((error, candidate));
         }
@@ -159,6 +155,10 @@ mod tests {
         Bits::new(bits).unwrap()
     }
 
+    fn scale(row: &[f32], importance: &[f32], width: u8) -> f32 {
+        weight_grid(row, importance, bits(width), WeightGrid::new).scale()
+    }
+
     /// A bell-shaped row with tails, made without a random generator.
     fn bell(n: usize) -> Vec<f32> {
         (0..n)
@@ -172,7 +172,7 @@ mod tests {
     #[test]
     fn low_bits_clip_more_than_high_bits() {
         let (row, even) = (bell(4096), vec![1.0; 4096]);
-        let clip = |b: u8| weight_scale(&row, &even, bits(b)) * (1 << (b - 1)) as f32;
+        let clip = |b: u8| scale(&row, &even, b) * (1 << (b - 1)) as f32;
         assert!(clip(2) < clip(3) && clip(3) < clip(4) && clip(4) < clip(8));
     }
 
@@ -181,7 +181,7 @@ mod tests {
         let (row, even) = (bell(4096), vec![1.0; 4096]);
         let errors: Vec<f64> = (1..=8)
             .map(|b| {
-                let grid = WeightGrid::new(bits(b), weight_scale(&row, &even, bits(b)));
+                let grid = weight_grid(&row, &even, bits(b), WeightGrid::new);
                 weighted_error(&row, &even, grid)
             })
             .collect();
@@ -191,36 +191,16 @@ mod tests {
     #[test]
     fn important_weights_pull_the_clip() {
         let row = [0.1, -0.1, 0.12, 4.0];
-        let ignoring = weight_scale(&row, &[1.0, 1.0, 1.0, 0.0], bits(3));
-        let heeding = weight_scale(&row, &[1.0, 1.0, 1.0, 1e3], bits(3));
+        let ignoring = scale(&row, &[1.0, 1.0, 1.0, 0.0], 3);
+        let heeding = scale(&row, &[1.0, 1.0, 1.0, 1e3], 3);
         assert!(ignoring < 0.2 && heeding > 1.0, "{ignoring} {heeding}");
     }
 
     #[test]
     fn a_row_of_zeros_stays_zero() {
         for b in 2..=8 {
-            let grid = WeightGrid::new(bits(b), weight_scale(&[0.0; 9], &[1.0; 9], bits(b)));
+            let grid = weight_grid(&[0.0; 9], &[1.0; 9], bits(b), WeightGrid::new);
             assert_eq!(grid.round(0.0), 0.0);
         }
-    }
-
-    #[test]
-    fn rules_give_their_ranges() {
-        let mut sample: Vec<f32> = (0..=1000).map(|i| i as f32 / 100.0).collect();
-        let top = |grid: Grid| grid.scale * grid.high as f32;
-        assert!((top(activation_range(RangeRule::MinMax, bits(8), &sample)) - 10.0).abs() < 1e-4);
-        let cut = activation_range(RangeRule::Percentile(99.0), bits(8), &sample);
-        assert!((top(cut) - 9.9).abs() < 1e-3);
-        *sample.last_mut().unwrap() = 100.0;
-        let clipped = activation_range(RangeRule::Mse, bits(2), &sample);
-        assert!(top(clipped) < 50.0, "one outlier of a thousand does not set the range");
-    }
-
-    #[test]
-    fn signed_tensors_keep_both_ends() {
-        let sample: Vec<f32> = (-300..=100).map(|i| i as f32 / 100.0).collect();
-        let grid = activation_range(RangeRule::Mse, bits(8), &sample);
-        let (low, high) = (grid.round(-100.0), grid.round(100.0));
-        assert!((low + 3.0).abs() < 0.05 && (high - 1.0).abs() < 0.05, "{low} {high}");
     }
 }

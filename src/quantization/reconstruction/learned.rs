@@ -236,7 +236,7 @@ mod tests {
         let rows = WeightRows::of(&graph, &graph.quantizable_layers()[0]);
         let grids: Vec<WeightGrid> =
             case.scales.iter().map(|&s| WeightGrid::new(Bits::new(3).unwrap(), s)).collect();
-        let rounded = RoundedWeights { values: rows.values.clone(), grids };
+        let rounded = RoundedWeights { values: rows.values.clone(), grids, codebook: Vec::new() };
         let rounding = SoftRounding::new(&rows, &rounded, RoundingStart::Fraction);
         let v: Vec<f32> = Vec::try_from(rounding.v.detach().view(-1)).unwrap();
         let segment = Segment { input: x, output, layers: vec![0] };
@@ -273,7 +273,11 @@ mod tests {
             let grid = WeightGrid::new(Bits::new(bits).unwrap(), 0.25);
             let nearest: Vec<f32> = weights.iter().map(|&w| grid.round(w)).collect();
             for start in [RoundingStart::Fraction, RoundingStart::Rounded] {
-                let rounded = RoundedWeights { values: nearest.clone(), grids: vec![grid] };
+                let rounded = RoundedWeights {
+                    values: nearest.clone(),
+                    grids: vec![grid],
+                    codebook: Vec::new(),
+                };
                 let rounding = SoftRounding::new(&rows, &rounded, start);
                 let decided: Vec<f32> = Vec::try_from(rounding.decided().view(-1)).unwrap();
                 for (decided, nearest) in decided.iter().zip(&nearest) {
@@ -290,7 +294,8 @@ mod tests {
         let rows = WeightRows::of_dense(vec![0.1; 5], 5);
         let grid = WeightGrid::new(Bits::new(3).unwrap(), 1.0);
         let chosen = vec![-4.0, -1.0, 0.0, 2.0, 3.0];
-        let rounded = RoundedWeights { values: chosen.clone(), grids: vec![grid] };
+        let rounded =
+            RoundedWeights { values: chosen.clone(), grids: vec![grid], codebook: Vec::new() };
         let rounding = SoftRounding::new(&rows, &rounded, RoundingStart::Rounded);
         let decided: Vec<f32> = Vec::try_from(rounding.decided().view(-1)).unwrap();
         assert_eq!(decided, chosen);

@@ -92,12 +92,12 @@ fn undecided(v: &Tensor, beta: f64) -> Tensor {
 
 /// The distance between neighbouring codes.
 fn span(grid: &WeightGrid) -> f32 {
-    if grid.bits().get() == 1 { 2.0 } else { 1.0 }
+    if grid.is_sign() { 2.0 } else { 1.0 }
 }
 
 /// The lower of the two codes beside a weight, and where the weight lies between them.
 fn beside(weight: f32, grid: &WeightGrid) -> (f32, f32) {
-    let (low, high) = WeightGrid::codes(grid.bits());
+    let (low, high) = grid.code_range();
     let (low, high, span) = (low as f32, high as f32, span(grid));
     let position = weight / grid.scale();
     let lower = if span == 2.0 { low } else { position.floor().clamp(low, high - 1.0) };
@@ -107,7 +107,7 @@ fn beside(weight: f32, grid: &WeightGrid) -> (f32, f32) {
 /// The code of `level` and its neighbour on the weight's side, and a place between them that
 /// rounds to `level`.
 fn leaning(weight: f32, level: f32, grid: &WeightGrid) -> (f32, f32) {
-    let (low, high) = WeightGrid::codes(grid.bits());
+    let (low, high) = grid.code_range();
     let (low, high, span) = (low as f32, high as f32, span(grid));
     let (position, code) = (weight / grid.scale(), (level / grid.scale()).round());
     let upwards = (position >= code && code < high) || code <= low;

@@ -8,6 +8,7 @@ use crate::{
     network::{Array, Graph, Op, QuantizableLayer, TensorId},
     quantization::{
         error::QuantizationError,
+        normal::{density, distribution},
         scaling::{channels::LayerWeights, statistics::ChannelStatistics},
     },
 };
@@ -43,7 +44,7 @@ pub fn analytic_input_means(
 }
 
 /// What is clipped to make a tensor, and the bounds; the tensor itself where nothing clips it.
-fn before_clip(graph: &Graph, tensor: TensorId) -> (TensorId, f64, f64) {
+pub fn before_clip(graph: &Graph, tensor: TensorId) -> (TensorId, f64, f64) {
     let node = graph.producer(tensor).map(|index| &graph.nodes()[index]);
     match node.map(|node| (&node.op, node.input(0))) {
         Some((Op::Relu, Some(before))) => (before, 0.0, f64::INFINITY),
@@ -105,36 +106,6 @@ pub fn analytic_bias_error(
         errors[out] += (f64::from(*rounded) - f64::from(*weight)) * input_mean[input];
     }
     errors
-}
-
-/// The standard normal density.
-fn density(x: f64) -> f64 {
-    (-0.5 * x * x).exp() / (2.0 * std::f64::consts::PI).sqrt()
-}
-
-/// The standard normal distribution function, to about 1e-15.
-fn distribution(x: f64) -> f64 {
-    let upper = 0.5 * erfc(x.abs() / std::f64::consts::SQRT_2);
-    if x < 0.0 { upper } else { 1.0 - upper }
-}
-
-/// The complementary error function for `x >= 0`: its series near 0, its continued fraction
-/// (Lentz's method) beyond.
-fn erfc(x: f64) -> f64 {
-    if x > 27.0 {
-        return 0.0;
-    }
-    if x < 2.5 {
-        let (mut term, mut sum, mut n) = (x, x, 0.0);
-        while term.abs() > 1e-17 * sum.abs() {
-            n += 1.0;
-            term *= -x * x / n;
-            sum += term / (2.0 * n + 1.0);
-        }
-        return 1.0 - sum * 2.0 / std::f64::consts::PI.sqrt();
-    }
-    let fraction = (1..=60).rev().fold(x, |rest, k| x + 0.5 * f64::from(k) / rest);
-    (-x * x).exp() / (fraction * std::f64::consts::PI.sqrt())
 }
 
 #[cfg(test)]

@@ -18,7 +18,8 @@ mod statistics;
 
 pub use absorption::absorb_high_biases;
 pub use analytic::{
-    analytic_bias_error, analytic_input_means, clipped_gaussian_mean, rectified_gaussian_mean,
+    analytic_bias_error, analytic_input_means, before_clip, clipped_gaussian_mean,
+    rectified_gaussian_mean,
 };
 pub use equalization::{Equalization, equalize};
 pub use preparation::Preparation;
