@@ -253,3 +253,20 @@ fn json_of(results: &Results, plot: Option<&Path>) -> Value {
         "files": { "plot": plot },
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_stands_for_every_method_and_names_count_once() {
+        let names = |text: &str| -> Vec<String> {
+            let MethodList(methods) = text.parse().unwrap();
+            methods.into_iter().map(|(name, _)| name).collect()
+        };
+        let every: Vec<&str> = Method::named().map(|(name, ..)| name).collect();
+        assert_eq!(names("all"), every);
+        assert_eq!(names("mse, kl,mse"), ["mse", "kl"]);
+        assert!("mse,,kl".parse::<MethodList>().unwrap_err().contains("and all"));
+    }
+}

@@ -43,7 +43,7 @@ pub enum QuantizationError {
     #[error("image {image}: label {label} is outside the network's {classes} outputs")]
     LabelOutOfRange { image: usize, label: i64, classes: usize },
     #[error(
-        "layer {layer}: this method does more than to round the tensor the layer reads; sensitivity needs one that does not"
+        "layer {layer}: this method does not just round the tensor the layer reads; sensitivity of activations needs one that does"
     )]
     NotAlone { layer: String },
     #[error("libtorch: {0}")]

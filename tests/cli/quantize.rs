@@ -39,10 +39,12 @@ fn assert_is_plot(path: &Path) {
 #[test]
 fn a_comparison_has_every_method_at_every_choice_of_bits() {
     let folder = Folder::new();
-    let answer = quantize(&folder, &["--pin", "first=8,last=8", "--repeats", "2", "--hw", "t4"]);
+    let names = ["gptq", "block", "dynamic-row", "aciq-allocated", "haq", "codebook", "min-max"];
+    let all = names.join(",");
+    let more = ["--methods", &all, "--pin", "first=8,last=8", "--repeats", "2", "--hw", "t4"];
+    let answer = quantize(&folder, &more);
     assert_eq!(answer["schema"], 1);
     assert_eq!(answer["seeds"], serde_json::json!([0, 1]));
-    let names: Vec<&str> = haq::quantization::Method::named().map(|(name, ..)| name).collect();
     let found: Vec<(&str, u64, u64)> = rows(&answer)
         .iter()
         .map(|row| {
@@ -71,27 +73,31 @@ fn a_comparison_has_every_method_at_every_choice_of_bits() {
 #[test]
 fn a_row_equals_what_evaluate_finds_and_its_size_is_counted() {
     let folder = Folder::new();
-    let answer = quantize(&folder, &["--methods", "mse"]);
-    let row = &rows(&answer)[1];
-    let evaluated = folder.json(&[
-        "evaluate",
-        "--calibration",
-        "64",
-        "--images",
-        "64",
-        "--bits",
-        "3,4",
-        "--method",
-        "mse",
-    ]);
-    assert_eq!(row["seeds"][0]["quality"], evaluated["quality"]);
-    let inspected = folder.json(&["model", "inspect"]);
-    let layers = inspected["layers"].as_array().unwrap();
-    let size = |layer: &Value| {
-        let outputs = layer["shape"]["out_channels"].as_u64().unwrap();
-        (layer["weights"].as_u64().unwrap() * 3).div_ceil(8) + 4 * outputs
-    };
-    assert_eq!(row["size_bytes"], layers.iter().map(size).sum::<u64>());
+    let answer = quantize(&folder, &["--methods", "mse,codebook"]);
+    let layers = folder.json(&["model", "inspect"])["layers"].as_array().unwrap().clone();
+    let number = |value: &Value| value.as_u64().unwrap();
+    let channels = |layer: &Value| number(&layer["shape"]["out_channels"]);
+    let centroids = |layer: &Value| number(&layer["weights"]).min(8);
+    for (row, n_floats) in
+        [(&rows(&answer)[1], &channels as &dyn Fn(&Value) -> u64), (&rows(&answer)[3], &centroids)]
+    {
+        let method = row["method"].as_str().unwrap();
+        let arguments = [
+            "evaluate",
+            "--calibration",
+            "64",
+            "--images",
+            "64",
+            "--bits",
+            "3,4",
+            "--method",
+            method,
+        ];
+        assert_eq!(row["seeds"][0]["quality"], folder.json(&arguments)["quality"], "{method}");
+        let size =
+            |layer: &Value| (number(&layer["weights"]) * 3).div_ceil(8) + 4 * n_floats(layer);
+        assert_eq!(row["size_bytes"], layers.iter().map(size).sum::<u64>(), "{method}");
+    }
 }
 
 #[test]
