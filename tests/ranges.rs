@@ -264,7 +264,7 @@ fn with_weights(layer_index: usize, change: impl Fn(usize, f32) -> f32) -> Graph
 
 #[test]
 fn strange_weights_have_a_defined_result_by_every_method() {
-    let images = images(4);
+    let images = images(2);
     let per_channel = |graph: &Graph| {
         let layer = &graph.quantizable_layers()[1];
         graph.constant(layer.weight).unwrap().shape()[1..].iter().product::<usize>()
@@ -281,7 +281,7 @@ fn strange_weights_have_a_defined_result_by_every_method() {
         for (name, method) in methods() {
             let quantizer = Quantizer::calibrate(graph.clone(), &images, method)
                 .unwrap_or_else(|error| panic!("{name}, {case}: {error}"));
-            for bits in [1, 3, 8] {
+            for bits in [1, 3] {
                 let rounded = quantizer.apply(&uniform(&quantizer, pair(bits, bits))).unwrap();
                 let outputs = run(&rounded, &images);
                 assert!(is_finite(&outputs), "{name}, {case} at {bits} bits");
@@ -292,7 +292,7 @@ fn strange_weights_have_a_defined_result_by_every_method() {
 
 #[test]
 fn strange_images_have_a_defined_result_by_every_method() {
-    let some = images(4);
+    let some = images(2);
     let of = |fill: f64| Tensor::full([1, 1, 8, 8], fill, (Kind::Float, Device::Cpu));
     for (case, calibration) in [
         ("one image", some.narrow(0, 0, 1)),
@@ -305,7 +305,7 @@ fn strange_images_have_a_defined_result_by_every_method() {
         for (name, method) in methods() {
             let quantizer = Quantizer::calibrate(graph(), &calibration, method)
                 .unwrap_or_else(|error| panic!("{name}, {case}: {error}"));
-            for bits in [1, 2, 8] {
+            for bits in [1, 2] {
                 let rounded = quantizer.apply(&uniform(&quantizer, pair(bits, bits))).unwrap();
                 assert!(is_finite(&run(&rounded, &some)), "{name}, {case} at {bits} bits");
             }
