@@ -63,7 +63,9 @@ impl Calibration {
         }
         let executable = Executable::new(graph, Device::Cpu)?;
         let start = Instant::now();
-        let chosen = choose_grids(graph, &executable, layers, images, rule)?;
+        let tensors: BTreeSet<TensorId> = layers.iter().map(|layer| layer.input).collect();
+        let tensors: Vec<TensorId> = tensors.into_iter().collect();
+        let chosen = choose_grids(graph, &executable, &tensors, images, rule)?;
         let (grids, noise) = chosen
             .into_iter()
             .map(|(tensor, (grids, noise))| ((tensor, grids), (tensor, noise)))
@@ -167,18 +169,19 @@ fn collect_share<C>(
 type GridsAndNoise = (Vec<Grid>, Vec<f64>);
 
 /// First pass: a sample of every tensor, and from it the grid at every width.
-fn choose_grids(
+pub(super) fn choose_grids(
     graph: &Graph,
     executable: &Executable,
-    layers: &[QuantizableLayer],
+    tensors: &[TensorId],
     images: &Tensor,
     rule: RangeRule,
 ) -> Result<BTreeMap<TensorId, GridsAndNoise>, QuantizationError> {
-    let tensors: BTreeSet<TensorId> = layers.iter().map(|layer| layer.input).collect();
-    let tensors: Vec<TensorId> = tensors.into_iter().collect();
+    if tensors.is_empty() {
+        return Ok(BTreeMap::new());
+    }
     let per_image = SAMPLE_VALUES.div_ceil(images.size()[0] as usize);
     let samples =
-        collect(executable, images, &tensors, Vec::new, |sample, _, values, batch_index| {
+        collect(executable, images, tensors, Vec::new, |sample, _, values, batch_index| {
             sample_values(values, per_image * values.size()[0] as usize, batch_index, sample);
         })?;
     samples

@@ -27,8 +27,9 @@ pub use evaluate::{EvaluationSettings, Evaluator, Measured};
 pub use hessian::{HessianSettings, TraceEstimate, hessian_traces};
 pub use integer::{
     BatchNormSign, CodeRange, Convolution, ConvolutionScratch, ConvolutionShape,
-    FixedPointMultiplier, IntegerError, Kernel, Requantization, SignThreshold,
-    rounding_divide_by_power_of_two, saturating_rounding_doubling_high_mul,
+    FixedPointMultiplier, IntegerError, IntegerMeasured, IntegerNetwork, IntegerWorkspace, Kernel,
+    KernelChoice, Requantization, SignThreshold, rounding_divide_by_power_of_two,
+    saturating_rounding_doubling_high_mul, with_integer_points,
 };
 pub use method::{MeanInput, Method, RoundedReads, Rounding, WeightClip};
 pub use prefix::{KEPT_BYTES, PrefixEvaluator};

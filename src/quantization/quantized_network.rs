@@ -13,7 +13,7 @@ use crate::{
     network::{Array, Graph, Op, QuantizableLayer, TensorId},
     quantization::{
         calibration::Calibration,
-        clip::weight_scale,
+        clip::{RangeRule, weight_scale},
         error::QuantizationError,
         layer_matrix::WeightRows,
         method::{MeanInput, Method, RoundedReads, Rounding, WeightClip},
@@ -104,6 +104,11 @@ impl Quantizer {
 
     pub fn layers(&self) -> &[QuantizableLayer] {
         &self.layers
+    }
+
+    /// How the ranges of activations were chosen.
+    pub(super) fn activation_range(&self) -> RangeRule {
+        self.method.activation_range
     }
 
     /// One layer's float weights.

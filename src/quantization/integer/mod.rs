@@ -3,11 +3,13 @@
 //! An accumulator is a sum of products of codes ([`Convolution`], exact in 32 bits or refused);
 //! a [`Requantization`] takes it to the codes of the next tensor with one fixed-point multiplier.
 //! Below 8 bits the same sums can come from packed bits ([`Kernel`]), and batch norm before a
-//! sign is one comparison ([`SignThreshold`]).
+//! sign is one comparison ([`SignThreshold`]). [`IntegerNetwork`] puts them together.
 
 mod error;
 mod fixed_point;
 mod kernel;
+mod measure;
+mod network;
 mod threshold;
 
 pub use error::IntegerError;
@@ -16,4 +18,6 @@ pub use fixed_point::{
     saturating_rounding_doubling_high_mul,
 };
 pub use kernel::{CodeRange, Convolution, ConvolutionScratch, ConvolutionShape, Kernel};
+pub use measure::IntegerMeasured;
+pub use network::{IntegerNetwork, IntegerWorkspace, KernelChoice, with_integer_points};
 pub use threshold::{BatchNormSign, SignThreshold};

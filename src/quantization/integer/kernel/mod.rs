@@ -58,9 +58,11 @@ pub enum Kernel {
 }
 
 impl Kernel {
-    /// The kernel on packed bits where it needs fewer than 8 of one operand.
-    pub fn packed(weight_bits: Bits, codes: CodeRange) -> Self {
+    /// The kernel on packed bits, where an operand has fewer than 8 of them.
+    pub fn packed(weight_bits: Bits, codes: CodeRange, shape: &ConvolutionShape) -> Self {
         match (weight_bits.get(), codes.signs) {
+            // One filter a group leaves nothing to share a packed window with.
+            _ if shape.is_depthwise() => Kernel::Int8,
             (1, true) => Kernel::Xnor,
             (8.., _) if codes.bits() == 8 => Kernel::Int8,
             _ => Kernel::BitPlanes,
@@ -124,11 +126,8 @@ impl Convolution {
         check_weights(weights, weight_bits)?;
         let reach = reaches(&shape, weights, &bias, codes)?;
         let rows = channels_last(&shape, weights);
-        let is_depthwise = shape.groups > 1
-            && shape.groups == shape.in_channels
-            && shape.groups == shape.out_channels;
         let weights = match kernel {
-            Kernel::Int8 if is_depthwise => {
+            Kernel::Int8 if shape.is_depthwise() => {
                 Weights::Depthwise(DepthwiseWeights::pack(&shape, output, &rows))
             }
             Kernel::Int8 => Weights::Dense(DenseWeights::pack(&shape, output, &rows)),

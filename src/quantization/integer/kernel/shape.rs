@@ -44,6 +44,11 @@ impl ConvolutionShape {
         self.kernel[0] * self.kernel[1]
     }
 
+    /// Whether each input channel has one filter of its own.
+    pub(super) fn is_depthwise(&self) -> bool {
+        self.groups > 1 && [self.in_channels, self.out_channels] == [self.groups; 2]
+    }
+
     /// Height and width of the output.
     ///
     /// # Errors
