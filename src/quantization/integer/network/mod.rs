@@ -150,3 +150,6 @@ impl Quantizer {
         IntegerNetwork::compile(&graph, &grids, &image, kernels)
     }
 }
+
+#[cfg(test)]
+mod tests;
