@@ -355,6 +355,10 @@ pub struct EvaluateArgs {
         long_help = method_lines("Recipe that quantizes")
     )]
     pub method: Method,
+    /// Also run it on integers alone, beside the float network that rounds at the same places;
+    /// packed counts bits below 8 bits
+    #[arg(long, value_enum, value_name = "KERNELS", num_args = 0..=1, default_missing_value = "int8")]
+    pub integer: Option<KernelName>,
     /// Images to judge on
     #[arg(long, value_enum, default_value = "test")]
     pub split: SplitName,
@@ -364,6 +368,13 @@ pub struct EvaluateArgs {
     /// Which images land in which split
     #[arg(long, default_value_t = 0, value_name = "N")]
     pub seed: u64,
+}
+
+/// How `--integer` multiplies; changes no result.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum KernelName {
+    Int8,
+    Packed,
 }
 
 #[derive(Debug, Clone, Args)]

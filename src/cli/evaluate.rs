@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::{
     cli::{
-        args::{EvaluateArgs, Global, SplitName},
+        args::{EvaluateArgs, Global, KernelName, SplitName},
         exit::{Ending, UsageError},
         output,
         session::{evaluation_settings, preprocessing_request},
@@ -12,7 +12,7 @@ use crate::{
     data::{DataSource, DataSpec, Dataset, Split, SplitLimits},
     domain::{BitwidthPolicy, Measure, Quality},
     export::PolicyFile,
-    quantization::{Evaluator, Quantizer},
+    quantization::{Evaluator, IntegerMeasured, KernelChoice, Measured, Quantizer},
     runner,
     search::{Model, Pins, with_shared_tensors},
 };
@@ -33,49 +33,100 @@ pub fn run(global: &Global, args: &EvaluateArgs) -> anyhow::Result<Ending> {
     };
     let images = dataset.load(split)?;
     let calibration = dataset.load(Split::Calibration)?;
-    let quantizer = Quantizer::calibrate(model.graph, &calibration.to_tensor(), args.method)?;
+    let calibration_images = calibration.to_tensor();
+    let quantizer = Quantizer::calibrate(model.graph, &calibration_images, args.method)?;
     let graph = quantizer.apply(&policy)?;
     let evaluator =
         Evaluator::new(quantizer.graph(), &images.to_tensor(), images.labels(), settings)?;
-    let measured = evaluator.evaluate(&graph)?;
-    let float = evaluator.float();
-    let n = evaluator.n_images() as f64;
-    let per_second = |wall_s: f64| n / wall_s;
+    let quantized = evaluator.evaluate(&graph)?;
+    let integer = match args.integer {
+        None => None,
+        Some(name) => {
+            let kernels = match name {
+                KernelName::Int8 => KernelChoice::Int8,
+                KernelName::Packed => KernelChoice::Packed,
+            };
+            let network = quantizer.integer_network(&policy, &calibration_images, kernels)?;
+            Some(evaluator.evaluate_integer(&network)?)
+        }
+    };
+    let results =
+        Results { n_images: evaluator.n_images(), quantized, float: evaluator.float(), integer };
     if global.json {
-        output::print_json(&json!({
-            "schema": output::SCHEMA,
-            "images": evaluator.n_images(),
-            "calibration_images": calibration.len(),
-            "method": args.method.to_string(),
-            "quality": quality_json(&measured.quality),
-            "wall_s": measured.wall_s,
-            "images_per_s": per_second(measured.wall_s),
-            "float": {
-                "quality": quality_json(&float.quality),
-                "wall_s": float.wall_s,
-                "images_per_s": per_second(float.wall_s),
-            },
-            "layers": layers_json(&quantizer, &policy),
-        }))?;
+        let mut object = results.json();
+        object["schema"] = output::SCHEMA.into();
+        object["calibration_images"] = calibration.len().into();
+        object["method"] = args.method.to_string().into();
+        object["layers"] = layers_json(&quantizer, &policy).into();
+        output::print_json(&object)?;
         return Ok(Ending::Done);
     }
-    let show = |quality: &Quality| {
-        let shown = Measure::ALL.iter().filter_map(|measure| {
-            measure.of(quality).map(|value| format!("{measure} {}", measure.show(value)))
-        });
-        shown.collect::<Vec<_>>().join("  ")
-    };
     output::print(&format!(
-        "float      {}  {:.0} images/s\nquantized  {}  {:.0} images/s\n{} images, calibrated on {} others, method {}",
-        show(&float.quality),
-        per_second(float.wall_s),
-        show(&measured.quality),
-        per_second(measured.wall_s),
-        evaluator.n_images(),
+        "{}{} images, calibrated on {} others, method {}",
+        results.text(),
+        results.n_images,
         calibration.len(),
         args.method,
     ))?;
     Ok(Ending::Done)
+}
+
+/// What was measured on one set of images.
+struct Results {
+    n_images: usize,
+    quantized: Measured,
+    float: Measured,
+    integer: Option<IntegerMeasured>,
+}
+
+impl Results {
+    fn per_second(&self, measured: &Measured) -> f64 {
+        self.n_images as f64 / measured.wall_s
+    }
+
+    fn json(&self) -> Value {
+        let shown = |measured: &Measured| {
+            json!({
+                "quality": quality_json(&measured.quality),
+                "wall_s": measured.wall_s,
+                "images_per_s": self.per_second(measured),
+            })
+        };
+        let mut object = shown(&self.quantized);
+        object["images"] = self.n_images.into();
+        object["float"] = shown(&self.float);
+        if let Some(integer) = &self.integer {
+            object["integer"] = shown(&integer.integer);
+            object["integer"]["fake_quantized"] = shown(&integer.fake_quantized);
+            object["integer"]["same_class"] = integer.same_class.into();
+        }
+        object
+    }
+
+    /// One line a network.
+    fn text(&self) -> String {
+        let mut rows = vec![("float", self.float), ("quantized", self.quantized)];
+        if let Some(integer) = &self.integer {
+            rows.push(("its points", integer.fake_quantized));
+            rows.push(("integer", integer.integer));
+        }
+        let line = |(name, measured): &(&str, Measured)| {
+            let quality = Measure::ALL.iter().filter_map(|measure| {
+                let value = measure.of(&measured.quality)?;
+                Some(format!("{measure} {}", measure.show(value)))
+            });
+            let quality = quality.collect::<Vec<_>>().join("  ");
+            format!("{name:<11}{quality}  {:.0} images/s\n", self.per_second(measured))
+        };
+        let mut text: String = rows.iter().map(line).collect();
+        if let Some(integer) = &self.integer {
+            text.push_str(&format!(
+                "integers and floats that round at their points give the same class to {:.2} % of the images\n",
+                integer.same_class * 100.0
+            ));
+        }
+        text
+    }
 }
 
 fn policy(args: &EvaluateArgs, model: &Model) -> anyhow::Result<BitwidthPolicy> {

@@ -90,11 +90,16 @@ impl Graph {
         let suffix = if op.rounds() { "quantized" } else { op.name() };
         let name = format!("{}_{suffix}", self.tensor_name(tensor));
         let output = self.add_tensor(&name);
-        for node in self.nodes.iter_mut().filter(|node| chosen(node)) {
-            node.inputs.iter_mut().flatten().filter(|r| **r == tensor).for_each(|r| *r = output);
-        }
+        self.redirect(tensor, output, chosen);
         self.nodes.insert(position, Node { name, op, inputs: vec![Some(tensor)], output });
         output
+    }
+
+    /// Lets the chosen readers of a tensor read another one, which comes before them.
+    pub fn redirect(&mut self, from: TensorId, to: TensorId, chosen: impl Fn(&Node) -> bool) {
+        for node in self.nodes.iter_mut().filter(|node| chosen(node)) {
+            node.inputs.iter_mut().flatten().filter(|r| **r == from).for_each(|r| *r = to);
+        }
     }
 
     /// Gives the layer that writes `output` this bias, one number an output channel, whether

@@ -64,7 +64,9 @@ impl Calibration {
         }
         let executable = Executable::new(graph, Device::Cpu)?;
         let start = Instant::now();
-        let chosen = choose_grids(graph, &executable, layers, images, rule)?;
+        let tensors: BTreeSet<TensorId> = layers.iter().map(|layer| layer.input).collect();
+        let tensors: Vec<TensorId> = tensors.into_iter().collect();
+        let chosen = choose_grids(graph, &executable, &tensors, images, rule)?;
         let (grids, noise) = chosen
             .into_iter()
             .map(|(tensor, (grids, noise))| ((tensor, grids), (tensor, noise)))
@@ -168,14 +170,16 @@ fn collect_share<C>(
 type GridsAndNoise = (Vec<Grid>, Vec<f64>);
 
 /// First pass: a sample of every tensor, and from it the grid at every width.
-fn choose_grids(
+pub(super) fn choose_grids(
     graph: &Graph,
     executable: &Executable,
-    layers: &[QuantizableLayer],
+    tensors: &[TensorId],
     images: &Tensor,
     rule: RangeRule,
 ) -> Result<BTreeMap<TensorId, GridsAndNoise>, QuantizationError> {
-    let tensors: BTreeSet<TensorId> = layers.iter().map(|layer| layer.input).collect();
+    if tensors.is_empty() {
+        return Ok(BTreeMap::new());
+    }
     let before: BTreeMap<TensorId, TensorId> = match rule {
         RangeRule::Aciq(_) => tensors
             .iter()
@@ -194,8 +198,8 @@ fn choose_grids(
         check_values(graph, tensor, &sample.values)?;
     }
     tensors
-        .into_par_iter()
-        .map(|tensor| {
+        .par_iter()
+        .map(|&tensor| {
             let mut sample = samples[&tensor].clone();
             sample.before = before.get(&tensor).map(|before| samples[before].values.clone());
             sample.values.sort_by(f32::total_cmp);

@@ -1,6 +1,6 @@
 //! What can go wrong between a float network and its quantized quality.
 
-use crate::{domain::Bits, network::NetworkError};
+use crate::{domain::Bits, network::NetworkError, quantization::integer::IntegerError};
 
 #[derive(Debug, thiserror::Error)]
 pub enum QuantizationError {
@@ -46,6 +46,8 @@ pub enum QuantizationError {
         "layer {layer}: this method does not just round the tensor the layer reads; sensitivity of activations needs one that does"
     )]
     NotAlone { layer: String },
+    #[error(transparent)]
+    Integer(#[from] IntegerError),
     #[error("libtorch: {0}")]
     Torch(#[from] tch::TchError),
 }

@@ -35,9 +35,10 @@ pub use error::QuantizationError;
 pub use evaluate::{EvaluationSettings, Evaluator, Measured};
 pub use hessian::{HessianSettings, TraceEstimate, hessian_traces};
 pub use integer::{
-    BatchNormSign, BitPlanes, Convolution, ConvolutionShape, FixedPointMultiplier, IntegerError,
-    Requantization, SignBits, SignThreshold, rounding_divide_by_power_of_two,
-    saturating_rounding_doubling_high_mul,
+    BatchNormSign, CodeRange, Convolution, ConvolutionScratch, ConvolutionShape,
+    FixedPointMultiplier, IntegerError, IntegerMeasured, IntegerNetwork, IntegerWorkspace, Kernel,
+    KernelChoice, Requantization, SignThreshold, rounding_divide_by_power_of_two,
+    saturating_rounding_doubling_high_mul, with_integer_points,
 };
 pub use method::{MeanInput, Method, RoundedReads, Rounding};
 pub use prefix::{KEPT_BYTES, PrefixEvaluator};

@@ -2,6 +2,7 @@
 
 mod common;
 mod inspect;
+mod integer;
 mod quantize;
 mod resume;
 mod search;

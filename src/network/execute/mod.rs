@@ -8,7 +8,7 @@ mod plan;
 
 use std::{cell::RefCell, collections::BTreeSet, sync::Arc};
 
-use tch::{Device, Tensor};
+use tch::{Device, Kind, Tensor};
 
 use self::plan::{FusedPass, Plan, Step, Work};
 use super::{
@@ -32,6 +32,8 @@ pub struct Executable {
     graph: Arc<Graph>,
     plan: Arc<Plan>,
     device: Device,
+    /// The kind of floats: f32, or f64 for a reference.
+    floats: Kind,
     /// By tensor.
     constants: Vec<Option<Tensor>>,
     /// Input shapes that were found to fit, the last one.
@@ -44,9 +46,21 @@ impl Executable {
     /// # Errors
     /// [`NetworkError::Execution`] when the device does not take the constants.
     pub fn new(graph: &Graph, device: Device) -> Result<Self, NetworkError> {
+        Self::with_floats(graph, device, Kind::Float)
+    }
+
+    /// On the processor and in double precision: slow, and as good as exact.
+    ///
+    /// # Errors
+    /// As [`Executable::new`].
+    pub fn in_double(graph: &Graph) -> Result<Self, NetworkError> {
+        Self::with_floats(graph, Device::Cpu, Kind::Double)
+    }
+
+    fn with_floats(graph: &Graph, device: Device, floats: Kind) -> Result<Self, NetworkError> {
         let mut constants: Vec<Option<Tensor>> = (0..graph.n_tensors()).map(|_| None).collect();
         for (tensor, array) in graph.constants() {
-            let value = place(graph, tensor, array, device).map_err(|error| {
+            let value = place(graph, tensor, array, device, floats).map_err(|error| {
                 let reason = format!("it can not be placed: {}", first_line(&error));
                 NetworkError::Tensor { tensor: graph.tensor_name(tensor).to_owned(), reason }
             })?;
@@ -58,6 +72,7 @@ impl Executable {
             graph: Arc::new(graph.clone()),
             plan: Arc::new(plan),
             device,
+            floats,
             constants,
             checked: RefCell::default(),
         })
@@ -78,6 +93,7 @@ impl Executable {
             graph: Arc::clone(&self.graph),
             plan: Arc::clone(&self.plan),
             device: self.device,
+            floats: self.floats,
             constants: self.constants.iter().map(shallow).collect(),
             checked: self.checked.clone(),
         }
@@ -218,7 +234,10 @@ impl Executable {
 
     fn feed(&self, id: TensorId, tensor: &Tensor) -> Result<Tensor, NetworkError> {
         let declared = self.graph.inputs().iter().find(|input| input.tensor == id);
-        let kind = declared.map_or(tensor.kind(), |input| convert::kind_of(input.element));
+        let kind = declared.map_or(tensor.kind(), |input| match convert::kind_of(input.element) {
+            Kind::Float => self.floats,
+            kind => kind,
+        });
         // A tensor of an earlier run is in the layout that the whole run gives it.
         let is_computed = declared.is_none() && self.graph.constant(id).is_none();
         tensor
@@ -334,10 +353,14 @@ fn place(
     tensor: TensorId,
     array: &Array,
     device: Device,
+    floats: Kind,
 ) -> Result<Tensor, tch::TchError> {
     let is_kernel =
         |node: &Node| matches!(node.op, Op::Conv { .. }) && node.input(1) == Some(tensor);
-    let value = array.to_tensor().f_to_device(device)?;
+    let mut value = array.to_tensor().f_to_device(device)?;
+    if value.kind() == Kind::Float {
+        value = value.f_to_kind(floats)?;
+    }
     if graph.nodes().iter().any(is_kernel) { convert::channels_last(&value) } else { Ok(value) }
 }
 

@@ -91,21 +91,48 @@ pub fn rounding_divide_by_power_of_two(x: i32, exponent: u32) -> i32 {
 }
 
 /// From an accumulator to the codes of a tensor, a fused ReLU or clip as bounds.
+///
+/// The accumulator is first shifted left as far as its reach allows. The high product and the
+/// division each round, and without the bits that the shift gains the first rounding would
+/// make ties of sums that are none, which the second then rounds away from zero.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Requantization {
-    /// Scale of the accumulator over the scale of the codes.
-    pub multiplier: FixedPointMultiplier,
-    pub zero_point: i32,
-    /// The smallest and the largest code.
-    pub low: i32,
-    pub high: i32,
+    /// To the left, before the multiplication.
+    headroom: u32,
+    multiplier: FixedPointMultiplier,
+    zero_point: i32,
+    low: i32,
+    high: i32,
 }
 
 impl Requantization {
+    /// - `ratio`: scale of the accumulator over the scale of the codes
+    /// - `reach`: the largest magnitude of an accumulator
+    /// - `low`, `high`: the smallest and the largest code
+    ///
+    /// # Errors
+    /// As [`FixedPointMultiplier::from_real`].
+    pub fn new(
+        ratio: f64,
+        reach: i64,
+        zero_point: i32,
+        (low, high): (i32, i32),
+    ) -> Result<Self, IntegerError> {
+        const BITS: u32 = 31;
+        let used = i64::BITS - reach.max(1).leading_zeros();
+        let headroom = BITS.saturating_sub(used);
+        // A multiplier that the shift would make too small to hold keeps its bits.
+        let room = (ratio.max(f64::MIN_POSITIVE).log2() + f64::from(BITS)).max(0.0) as u32;
+        let headroom = headroom.min(room);
+        let multiplier = FixedPointMultiplier::from_real(ratio / f64::from(headroom).exp2())?;
+        Ok(Self { headroom, multiplier, zero_point, low, high })
+    }
+
+    /// The code of an accumulator that is within the reach.
     #[inline]
     pub fn apply(&self, accumulator: i32) -> i32 {
-        let code = self.multiplier.apply(accumulator).saturating_add(self.zero_point);
-        code.max(self.low).min(self.high)
+        let code = self.multiplier.apply(accumulator << self.headroom);
+        code.saturating_add(self.zero_point).max(self.low).min(self.high)
     }
 }
 
@@ -157,10 +184,11 @@ mod tests {
 
     #[test]
     fn codes_stay_between_the_bounds_of_a_fused_relu() {
-        let multiplier = FixedPointMultiplier::from_real(0.5).unwrap();
-        let relu = Requantization { multiplier, zero_point: 10, low: 10, high: 255 };
-        for (accumulator, code) in [(-40, 10), (40, 30), (i32::MAX, 255), (i32::MIN, 10)] {
-            assert_eq!(relu.apply(accumulator), code, "{accumulator}");
+        for reach in [1000, i64::from(i32::MAX)] {
+            let relu = Requantization::new(0.5, reach, 10, (10, 255)).unwrap();
+            for (accumulator, code) in [(-40, 10), (40, 30), (1000, 255), (-1000, 10)] {
+                assert_eq!(relu.apply(accumulator), code, "{accumulator} of {reach}");
+            }
         }
     }
 
@@ -187,6 +215,21 @@ mod tests {
             let fixed = FixedPointMultiplier::from_real(real).unwrap();
             prop_assert!(fixed.mantissa() >= 1 << 30);
             prop_assert!((fixed.to_real() - real).abs() <= real * f64::exp2(-31.0));
+        }
+
+        #[test]
+        fn codes_are_the_rounded_quotient_but_next_to_ties(
+            log in -20f64..0.0, reach_bits in 4u32..24, share in -1f64..=1.0,
+        ) {
+            let (ratio, reach) = (log.exp2(), 1i64 << reach_bits);
+            let accumulator = (share * reach as f64) as i32;
+            let made = Requantization::new(ratio, reach, 0, (i32::MIN, i32::MAX)).unwrap();
+            let exact = f64::from(accumulator) * ratio;
+            let to_tie = ((exact - exact.floor()) - 0.5).abs();
+            // Half a unit of the high product, and the multiplier's own rounding.
+            let unit = f64::from(reach_bits).exp2() * ratio * f64::exp2(-29.0);
+            prop_assume!(to_tie > unit);
+            prop_assert_eq!(f64::from(made.apply(accumulator)), exact.round());
         }
 
         #[test]

@@ -4,18 +4,23 @@
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct BatchNormSign {
     /// What one unit of the accumulator is worth, above 0.
-    pub accumulator_scale: f32,
-    pub mean: f32,
+    pub accumulator_scale: f64,
+    pub mean: f64,
     /// `sqrt(variance + epsilon)`, above 0.
-    pub deviation: f32,
-    pub gamma: f32,
-    pub beta: f32,
+    pub deviation: f64,
+    pub gamma: f64,
+    pub beta: f64,
 }
 
 impl BatchNormSign {
+    /// The sign of the sum itself.
+    pub fn plain(accumulator_scale: f64) -> Self {
+        Self { accumulator_scale, mean: 0.0, deviation: 1.0, gamma: 1.0, beta: 0.0 }
+    }
+
     /// Whether the float path answers +1.
     pub fn is_positive(&self, accumulator: i32) -> bool {
-        let value = accumulator as f32 * self.accumulator_scale;
+        let value = f64::from(accumulator) * self.accumulator_scale;
         (value - self.mean) / self.deviation * self.gamma + self.beta >= 0.0
     }
 }
@@ -68,9 +73,9 @@ mod tests {
     proptest! {
         #[test]
         fn a_threshold_answers_as_the_float_path_on_every_accumulator(
-            accumulator_scale in 0.001f32..2.0, mean in -90f32..90.0, deviation in 0.01f32..9.0,
-            gamma in prop_oneof![-3f32..3.0, Just(0.0), Just(1.0), Just(-1.0)],
-            beta in prop_oneof![-4f32..4.0, Just(0.0)], reach in 0i32..300,
+            accumulator_scale in 0.001f64..2.0, mean in -90f64..90.0, deviation in 0.01f64..9.0,
+            gamma in prop_oneof![-3f64..3.0, Just(0.0), Just(1.0), Just(-1.0)],
+            beta in prop_oneof![-4f64..4.0, Just(0.0)], reach in 0i32..300,
             on_a_tie: bool,
         ) {
             let (mean, beta) = if on_a_tie { (accumulator_scale * 7.0, 0.0) } else { (mean, beta) };

@@ -1,0 +1,155 @@
+//! A whole network on integers: the image becomes codes once, and floats come back only as
+//! logits.
+//!
+//! Every operation that computes makes 32-bit sums whose unit is known per channel; rounding to
+//! a grid is one fixed-point multiplication, with ReLU and clips as bounds. The float network
+//! with roundings at the same places comes along, so that the two can be compared.
+//!
+//! Source: Jacob et al. 2018, section 2.
+
+mod addition;
+mod compile;
+mod layer;
+mod movement;
+mod points;
+mod pool;
+mod steps;
+mod value;
+
+use std::collections::BTreeMap;
+
+use tch::Tensor;
+
+use self::{
+    compile::Compiler,
+    steps::Step,
+    value::{Form, Value, channels_of, count},
+};
+pub use compile::KernelChoice;
+pub use points::with_integer_points;
+pub use steps::IntegerWorkspace;
+
+use crate::{
+    domain::BitwidthPolicy,
+    network::{Graph, TensorId},
+    quantization::{
+        error::QuantizationError, integer::IntegerError, quantized_network::Quantizer,
+        uniform::WeightGrid,
+    },
+};
+
+/// A network compiled to integers.
+#[derive(Debug)]
+pub struct IntegerNetwork {
+    fake_quantized: Graph,
+    steps: Vec<Step>,
+    output: Value,
+    n_image: usize,
+}
+
+impl IntegerNetwork {
+    /// Compiles a network whose tensors have grids.
+    ///
+    /// - `graph`: folded; rounds in front of whatever computes, as [`with_integer_points`] makes
+    ///   it; every weight is a level of its grid
+    /// - `grids`: by what a layer writes, the grids of its weights, one an output channel
+    /// - `image`: the shape of one image, without the batch axis
+    ///
+    /// # Errors
+    /// When an operation has no integer form, a weight is off its grid, or a sum could need
+    /// more than 32 bits.
+    pub fn compile(
+        graph: &Graph,
+        grids: &BTreeMap<TensorId, Vec<WeightGrid>>,
+        image: &[usize],
+        kernels: KernelChoice,
+    ) -> Result<Self, QuantizationError> {
+        Compiler::compile(graph, grids, image, kernels)
+    }
+
+    fn new(fake_quantized: Graph, steps: Vec<Step>, output: Value, image: &[usize]) -> Self {
+        Self { fake_quantized, steps, output, n_image: count(image) }
+    }
+
+    /// The float network that rounds where the integers do, with their weights and biases.
+    ///
+    /// In double precision it differs from them only where a number falls between two codes,
+    /// to about `2^-20` of their distance.
+    pub fn fake_quantized(&self) -> &Graph {
+        &self.fake_quantized
+    }
+
+    /// Logits of one image, row-major.
+    ///
+    /// - `image`: images with channels last, `[height, width, channels]`; others row-major
+    ///
+    /// # Errors
+    /// When the image has another size.
+    pub fn run(
+        &self,
+        image: &[f32],
+        workspace: &mut IntegerWorkspace,
+    ) -> Result<Vec<f32>, IntegerError> {
+        if image.len() != self.n_image {
+            let (found, expected) = (image.len(), self.n_image);
+            return Err(IntegerError::Length { what: "image", found, expected });
+        }
+        workspace.prepare(&self.steps);
+        for step in &self.steps {
+            workspace.take(step, image)?;
+        }
+        Ok(self.logits(workspace))
+    }
+
+    fn logits(&self, workspace: &IntegerWorkspace) -> Vec<f32> {
+        let real: Vec<f32> = match &self.output.form {
+            Form::Sums { slot, sums } => {
+                let channels = sums.channels.iter().cycle();
+                let real = |(&sum, channel): (&i32, &value::SumChannel)| {
+                    let [low, high] = sums.clip;
+                    (f64::from(sum) * channel.scale).max(low).min(high) as f32
+                };
+                workspace.sums[*slot].iter().zip(channels).map(real).collect()
+            }
+            Form::Codes { slot, grid } => by_code(&workspace.codes[*slot], &grid.values()),
+            Form::Function { slot, values } => by_code(&workspace.codes[*slot], values),
+            Form::Image { .. } => unreachable!("an image as output was refused"),
+        };
+        let channels = match self.output.shape.len() {
+            4 => channels_of(&self.output.shape),
+            _ => return real,
+        };
+        let places = real.len() / channels;
+        (0..real.len()).map(|i| real[i % places * channels + i / places]).collect()
+    }
+}
+
+fn by_code(codes: &[u8], values: &[f64]) -> Vec<f32> {
+    codes.iter().map(|&code| values[usize::from(code)] as f32).collect()
+}
+
+impl Quantizer {
+    /// The network at `policy` on integers. Tensors that no layer reads get 8 bits.
+    ///
+    /// - `images`: for the ranges of these tensors, as for [`Quantizer::calibrate`]
+    ///
+    /// # Errors
+    /// As [`Quantizer::apply`] and [`IntegerNetwork::compile`].
+    pub fn integer_network(
+        &self,
+        policy: &BitwidthPolicy,
+        images: &Tensor,
+        kernels: KernelChoice,
+    ) -> Result<IntegerNetwork, QuantizationError> {
+        let graph = with_integer_points(self.apply(policy)?, images, self.method().activation_range)?;
+        let mut grids = BTreeMap::new();
+        for (index, (layer, bits)) in self.layers().iter().zip(policy.layers()).enumerate() {
+            grids.insert(layer.output, self.rounded(index, bits.weight)?.grids.clone());
+        }
+        let image: Vec<usize> = images.size()[1..].iter().map(|&n| n as usize).collect();
+        IntegerNetwork::compile(&graph, &grids, &image, kernels)
+    }
+}
+
+#[cfg(test)]
+mod tests;
