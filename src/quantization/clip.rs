@@ -3,7 +3,7 @@
 use crate::{
     domain::Bits,
     network::Grid,
-    quantization::uniform::{WeightGrid, activation_grid, round_small},
+    quantization::uniform::{ActivationLevels, WeightGrid, activation_grid, round_small},
 };
 
 /// Candidate clip values between nothing and the largest magnitude.
@@ -92,6 +92,18 @@ pub fn activation_range(rule: RangeRule, bits: Bits, sample: &[f32]) -> Grid {
     }
 }
 
+/// What an activation tensor is rounded to at `bits`: its grid, but one bit of a tensor that
+/// holds numbers below 0 is its sign, at the scale with the least squared error.
+///
+/// - `sample`: as for [`activation_range`]
+pub fn activation_levels(rule: RangeRule, bits: Bits, sample: &[f32]) -> ActivationLevels {
+    if bits.get() > 1 || sample[0] >= 0.0 {
+        return ActivationLevels::Grid(activation_range(rule, bits, sample));
+    }
+    let total: f64 = sample.iter().map(|x| f64::from(x.abs())).sum();
+    ActivationLevels::Signs { scale: (total / sample.len() as f64) as f32 }
+}
+
 /// The value below which the given share of a sorted sample lies.
 fn quantile(sample: &[f32], share: f64) -> f32 {
     sample[((sample.len() - 1) as f64 * share).round() as usize]
@@ -116,11 +128,15 @@ fn mse_range(bits: Bits, sample: &[f32]) -> Grid {
 
 /// Mean square of what rounding adds to a sample, over the sample's variance; 0 for a sample
 /// that is constant.
-pub fn relative_noise(grid: &Grid, sample: &[f32]) -> f64 {
+pub fn relative_noise(levels: &ActivationLevels, sample: &[f32]) -> f64 {
     let n = sample.len() as f64;
     let mean = sample.iter().map(|&x| f64::from(x)).sum::<f64>() / n;
     let variance = sample.iter().map(|&x| (f64::from(x) - mean).powi(2)).sum::<f64>() / n;
-    if variance > 0.0 { rounding_error(grid, sample) / n / variance } else { 0.0 }
+    let error = match levels {
+        ActivationLevels::Grid(grid) => rounding_error(grid, sample),
+        signs => sample.iter().map(|&x| f64::from(x - signs.round(x)).powi(2)).sum(),
+    };
+    if variance > 0.0 { error / n / variance } else { 0.0 }
 }
 
 fn rounding_error(grid: &Grid, sample: &[f32]) -> f64 {

@@ -141,7 +141,7 @@ impl Quantizer {
         let outputs: BTreeSet<TensorId> = self.layers.iter().map(|layer| layer.output).collect();
         for (layer, bits) in self.layers.iter().zip(policy.layers()) {
             if done.insert(layer.input) {
-                let round = Op::FakeQuantize(self.calibration.grid(layer.input, bits.activation));
+                let round = self.calibration.levels(layer.input, bits.activation).op();
                 graph.insert_between(layer.input, round, |reader| {
                     match self.method.rounded_reads {
                         RoundedReads::Layers => outputs.contains(&reader.output),

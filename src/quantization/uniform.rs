@@ -1,6 +1,9 @@
 //! Evenly spaced levels: what a weight or an activation becomes at a bitwidth.
 
-use crate::{domain::Bits, network::Grid};
+use crate::{
+    domain::Bits,
+    network::{Grid, Op},
+};
 
 /// The nearest integer, ties to the even one, for magnitudes up to 2^22.
 ///
@@ -70,6 +73,37 @@ pub fn activation_grid(bits: Bits, low: f32, high: f32) -> Grid {
     let scale = ((high - low) / levels as f32).max(f32::MIN_POSITIVE * 1e6);
     let zero_point = (-low / scale).round_ties_even().clamp(0.0, levels as f32) as i32;
     Grid { scale, zero_point, low: 0, high: levels }
+}
+
+/// What a tensor is rounded to.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum ActivationLevels {
+    Grid(Grid),
+    /// One bit of a tensor that holds numbers below 0: `-scale` or `scale`.
+    Signs {
+        /// Above 0.
+        scale: f32,
+    },
+}
+
+impl ActivationLevels {
+    /// The level a number becomes.
+    #[inline]
+    pub fn round(&self, x: f32) -> f32 {
+        match self {
+            Self::Grid(grid) => grid.round(x),
+            Self::Signs { scale } if x >= 0.0 => *scale,
+            Self::Signs { scale } => -scale,
+        }
+    }
+
+    /// The operation that rounds.
+    pub fn op(&self) -> Op {
+        match *self {
+            Self::Grid(grid) => Op::FakeQuantize(grid),
+            Self::Signs { scale } => Op::Binarize { scale },
+        }
+    }
 }
 
 #[cfg(test)]
