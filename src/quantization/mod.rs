@@ -18,6 +18,7 @@ mod quantized_network;
 mod reconstruction;
 mod rounding;
 mod scaling;
+mod training;
 mod uniform;
 
 pub use alone::{RoundedAlone, SingleRoundings};
@@ -42,4 +43,8 @@ pub use scaling::{
     analytic_bias_error, analytic_input_means, clipped_gaussian_mean, equalize,
     rectified_gaussian_mean, smooth,
 };
-pub use uniform::{WeightGrid, activation_grid};
+pub use training::{
+    Augmentation, BatchNormTraining, EpochReport, RangeLearning, StepReport, Training,
+    TrainingImages, TrainingSettings, TunedLayer, TunedNetwork, TunedRounding,
+};
+pub use uniform::{ActivationLevels, WeightGrid, activation_grid};
