@@ -1,5 +1,8 @@
 //! `haq evaluate`.
 
+use std::path::Path;
+
+use anyhow::Context as _;
 use serde_json::{Value, json};
 
 use crate::{
@@ -12,7 +15,8 @@ use crate::{
     data::{DataSource, DataSpec, Dataset, Split, SplitLimits},
     domain::{BitwidthPolicy, Measure, Quality},
     export::PolicyFile,
-    quantization::{Evaluator, Quantizer},
+    network::{Graph, QuantizableLayer, TensorFile},
+    quantization::{Evaluator, Quantizer, TunedNetwork},
     runner,
     search::{Model, Pins, with_shared_tensors},
 };
@@ -25,19 +29,19 @@ pub fn run(global: &Global, args: &EvaluateArgs) -> anyhow::Result<Ending> {
     }
     let settings = evaluation_settings(&args.machine)?;
     let model = Model::load(args.input.model.as_deref())?;
-    let policy = policy(args, &model)?;
     let dataset = dataset(args, &model)?;
     let split = match args.split {
         SplitName::Test => Split::Test,
         SplitName::Search => Split::Search,
     };
     let images = dataset.load(split)?;
-    let calibration = dataset.load(Split::Calibration)?;
-    let quantizer = Quantizer::calibrate(model.graph, &calibration.to_tensor(), args.method)?;
-    let graph = quantizer.apply(&policy)?;
+    let subject = match &args.bits.tuned {
+        Some(path) => tuned(path, model)?,
+        None => calibrated(args, model, &dataset)?,
+    };
     let evaluator =
-        Evaluator::new(quantizer.graph(), &images.to_tensor(), images.labels(), settings)?;
-    let measured = evaluator.evaluate(&graph)?;
+        Evaluator::new(&subject.float, &images.to_tensor(), images.labels(), settings)?;
+    let measured = evaluator.evaluate(&subject.quantized)?;
     let float = evaluator.float();
     let n = evaluator.n_images() as f64;
     let per_second = |wall_s: f64| n / wall_s;
@@ -45,8 +49,8 @@ pub fn run(global: &Global, args: &EvaluateArgs) -> anyhow::Result<Ending> {
         output::print_json(&json!({
             "schema": output::SCHEMA,
             "images": evaluator.n_images(),
-            "calibration_images": calibration.len(),
-            "method": args.method.to_string(),
+            "calibration_images": subject.calibration_images,
+            "method": subject.method,
             "quality": quality_json(&measured.quality),
             "wall_s": measured.wall_s,
             "images_per_s": per_second(measured.wall_s),
@@ -55,7 +59,7 @@ pub fn run(global: &Global, args: &EvaluateArgs) -> anyhow::Result<Ending> {
                 "wall_s": float.wall_s,
                 "images_per_s": per_second(float.wall_s),
             },
-            "layers": layers_json(&quantizer, &policy),
+            "layers": layers_json(&subject),
         }))?;
         return Ok(Ending::Done);
     }
@@ -66,16 +70,64 @@ pub fn run(global: &Global, args: &EvaluateArgs) -> anyhow::Result<Ending> {
         shown.collect::<Vec<_>>().join("  ")
     };
     output::print(&format!(
-        "float      {}  {:.0} images/s\nquantized  {}  {:.0} images/s\n{} images, calibrated on {} others, method {}",
+        "float      {}  {:.0} images/s\nquantized  {}  {:.0} images/s\n{} images, {}",
         show(&float.quality),
         per_second(float.wall_s),
         show(&measured.quality),
         per_second(measured.wall_s),
         evaluator.n_images(),
-        calibration.len(),
-        args.method,
+        match subject.calibration_images {
+            Some(n) => format!("calibrated on {n} others, method {}", subject.method),
+            None => subject.method,
+        },
     ))?;
     Ok(Ending::Done)
+}
+
+/// A network in float and quantized.
+struct Subject {
+    float: Graph,
+    quantized: Graph,
+    layers: Vec<QuantizableLayer>,
+    policy: BitwidthPolicy,
+    method: String,
+    /// None where nothing was calibrated.
+    calibration_images: Option<usize>,
+}
+
+fn calibrated(args: &EvaluateArgs, model: Model, dataset: &Dataset) -> anyhow::Result<Subject> {
+    let policy = policy(args, &model)?;
+    let calibration = dataset.load(Split::Calibration)?;
+    let quantizer = Quantizer::calibrate(model.graph, &calibration.to_tensor(), args.method)?;
+    Ok(Subject {
+        quantized: quantizer.apply(&policy)?,
+        float: quantizer.graph().clone(),
+        layers: quantizer.layers().to_vec(),
+        policy,
+        method: args.method.to_string(),
+        calibration_images: Some(calibration.len()),
+    })
+}
+
+/// The network of a file that `haq finetune` wrote.
+fn tuned(path: &Path, model: Model) -> anyhow::Result<Subject> {
+    let shown = path.display().to_string();
+    let bytes = std::fs::read(path).with_context(|| shown.clone())?;
+    let file =
+        TensorFile::parse(&bytes).map_err(|reason| anyhow::anyhow!("{shown}: {reason}"))?;
+    let (network, digest) = TunedNetwork::of_file(&file).with_context(|| shown.clone())?;
+    if digest != model.digest {
+        let name = &model.name;
+        anyhow::bail!("{shown}: it was trained from another model than {name} (digest {digest})");
+    }
+    Ok(Subject {
+        quantized: network.apply(&model.graph).with_context(|| shown)?,
+        float: model.graph,
+        layers: model.layers,
+        policy: network.policy(),
+        method: "finetune".into(),
+        calibration_images: None,
+    })
 }
 
 fn policy(args: &EvaluateArgs, model: &Model) -> anyhow::Result<BitwidthPolicy> {
@@ -127,8 +179,8 @@ fn quality_json(quality: &Quality) -> Value {
     })
 }
 
-fn layers_json(quantizer: &Quantizer, policy: &BitwidthPolicy) -> Vec<Value> {
-    let layers = quantizer.layers().iter().zip(policy.layers());
+fn layers_json(subject: &Subject) -> Vec<Value> {
+    let layers = subject.layers.iter().zip(subject.policy.layers());
     layers
         .map(|(layer, bits)| {
             json!({

@@ -75,6 +75,21 @@ impl Model {
         Ok(Self { name, digest, graph, layers, norms, card })
     }
 
+    /// The bytes of the card beside a model file, or of the embedded network's; none where there
+    /// is no card.
+    ///
+    /// # Errors
+    /// When there is one that cannot be read.
+    pub fn card_bytes(path: Option<&Path>) -> Result<Option<Vec<u8>>, ModelError> {
+        let Some(path) = path else { return Ok(Some(EMBEDDED_CARD.to_vec())) };
+        let path = path.with_extension("json");
+        match std::fs::read(&path) {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(source) => Err(ModelError::Read { path: path.display().to_string(), source }),
+        }
+    }
+
     pub fn layer_names(&self) -> Vec<&str> {
         self.layers.iter().map(|layer| layer.name.as_str()).collect()
     }

@@ -2,7 +2,7 @@
 
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use tch::{Kind, Tensor};
+use tch::Tensor;
 
 use crate::quantization::training::settings::Augmentation;
 
@@ -13,15 +13,20 @@ const CHANGE_STREAM: u64 = 2;
 /// What a network is trained on.
 #[derive(Debug)]
 pub struct TrainingImages {
-    /// `[n, ...]` as the network reads them, f32.
-    pub images: Tensor,
+    pub(super) images: Tensor,
     /// `[n]`, i64.
-    pub labels: Option<Tensor>,
-    /// What a pixel of value 0 is to the network, one number a channel or one for all.
-    pub black: Vec<f32>,
+    pub(super) labels: Option<Tensor>,
+    black: Vec<f32>,
 }
 
 impl TrainingImages {
+    /// - `images`: `[n, ...]` as the network reads them, f32
+    /// - `labels`: one class an image
+    /// - `black`: what a pixel of value 0 is to the network, one number a channel or one for all
+    pub fn new(images: Tensor, labels: Option<&[i64]>, black: Vec<f32>) -> Self {
+        Self { images, labels: labels.map(Tensor::from_slice), black }
+    }
+
     pub fn len(&self) -> usize {
         self.images.size()[0] as usize
     }
@@ -115,16 +120,16 @@ pub fn shards(n_images: i64) -> Vec<(i64, i64)> {
         .collect()
 }
 
-/// The same images as whole numbers of i64 labels of a part; none without labels.
+/// The labels of the chosen images, where there are labels.
 pub fn labels_of(set: &TrainingImages, chosen: &[i64]) -> Option<Tensor> {
     let labels = set.labels.as_ref()?;
-    Some(labels.index_select(0, &Tensor::from_slice(chosen)).to_kind(Kind::Int64))
+    Some(labels.index_select(0, &Tensor::from_slice(chosen)))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tch::Device;
+    use tch::{Device, Kind};
 
     #[test]
     fn an_epoch_sees_every_image_once_and_each_epoch_in_another_order() {
