@@ -460,9 +460,28 @@ pub struct SensitivityArgs {
 
 /// Options that a resumed tuning has from its start.
 const FIXED_AT_START: &[&str] = &[
-    "model", "data", "mean", "std", "resize", "crop", "calibration", "pin", "epochs", "lr",
-    "momentum", "weight_decay", "batch", "seed", "ranges", "delay_steps", "distill", "batch_norm",
-    "augment", "measure", "search_images", "images",
+    "model",
+    "data",
+    "mean",
+    "std",
+    "resize",
+    "crop",
+    "calibration",
+    "pin",
+    "epochs",
+    "lr",
+    "momentum",
+    "weight_decay",
+    "batch",
+    "seed",
+    "ranges",
+    "delay_steps",
+    "distill",
+    "batch_norm",
+    "augment",
+    "measure",
+    "search_images",
+    "images",
 ];
 
 #[derive(Debug, Clone, Args)]

@@ -39,8 +39,7 @@ pub fn run(global: &Global, args: &EvaluateArgs) -> anyhow::Result<Ending> {
         Some(path) => tuned(path, model)?,
         None => calibrated(args, model, &dataset)?,
     };
-    let evaluator =
-        Evaluator::new(&subject.float, &images.to_tensor(), images.labels(), settings)?;
+    let evaluator = Evaluator::new(&subject.float, &images.to_tensor(), images.labels(), settings)?;
     let measured = evaluator.evaluate(&subject.quantized)?;
     let float = evaluator.float();
     let n = evaluator.n_images() as f64;
@@ -113,8 +112,7 @@ fn calibrated(args: &EvaluateArgs, model: Model, dataset: &Dataset) -> anyhow::R
 fn tuned(path: &Path, model: Model) -> anyhow::Result<Subject> {
     let shown = path.display().to_string();
     let bytes = std::fs::read(path).with_context(|| shown.clone())?;
-    let file =
-        TensorFile::parse(&bytes).map_err(|reason| anyhow::anyhow!("{shown}: {reason}"))?;
+    let file = TensorFile::parse(&bytes).map_err(|reason| anyhow::anyhow!("{shown}: {reason}"))?;
     let (network, digest) = TunedNetwork::of_file(&file).with_context(|| shown.clone())?;
     if digest != model.digest {
         let name = &model.name;

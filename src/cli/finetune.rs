@@ -165,11 +165,7 @@ fn opening(tuner: &Tuner<'_>) -> String {
 }
 
 /// Trains what is left, showing how it goes on.
-fn train(
-    global: &Global,
-    tuner: Tuner<'_>,
-    stop: &AtomicBool,
-) -> anyhow::Result<TuningRecord> {
+fn train(global: &Global, tuner: Tuner<'_>, stop: &AtomicBool) -> anyhow::Result<TuningRecord> {
     let visible = !global.quiet && std::io::stderr().is_terminal();
     let target = if visible { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
     let bar = ProgressBar::with_draw_target(None, target);

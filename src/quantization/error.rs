@@ -44,7 +44,9 @@ pub enum QuantizationError {
         "no batch norm was folded into a layer of this network, so none can be trained; train it folded"
     )]
     NoBatchNorm,
-    #[error("the images have no labels; training needs the float network's answers: distillation above 0")]
+    #[error(
+        "the images have no labels; training needs the float network's answers: distillation above 0"
+    )]
     NothingToLearnFrom,
     #[error(
         "epoch {}, step {step}: the loss is {loss}; a smaller learning rate may help, and what was finished before is kept", epoch + 1

@@ -90,7 +90,10 @@ impl<'a> Tuner<'a> {
             run: request.run,
             model: prepared.model_name.clone(),
             model_digest: prepared.model_digest.clone(),
-            data: request.data.as_ref().map_or("embedded".into(), |path| path.display().to_string()),
+            data: request
+                .data
+                .as_ref()
+                .map_or("embedded".into(), |path| path.display().to_string()),
             data_digest: prepared.data_digest.clone(),
             policy: request.policy.clone(),
             measure: request.measure,
@@ -272,8 +275,7 @@ impl Prepared {
         }
         let method = Method::default();
         let quantizer = Quantizer::calibrate(model.graph, &calibration.to_tensor(), method)?;
-        let set =
-            TrainingImages::new(training.to_tensor(), training.labels(), training.black());
+        let set = TrainingImages::new(training.to_tensor(), training.labels(), training.black());
         let training =
             Training::start(&quantizer, &model.norms, &request.policy, set, request.settings)?;
         Ok(Self {
@@ -308,8 +310,7 @@ pub fn tuning_request(record: &TuningRecord) -> Result<TuningRequest, RunnerErro
 /// When there is none yet, or it cannot be read.
 pub fn tuned_network(store: &BlockingStore, id: TuningId) -> Result<TunedNetwork, RunnerError> {
     let bytes = store.tuned_network(id)?.unwrap_or_default();
-    let file =
-        TensorFile::parse(&bytes).map_err(|reason| QuantizationError::Tuned { reason })?;
+    let file = TensorFile::parse(&bytes).map_err(|reason| QuantizationError::Tuned { reason })?;
     Ok(TunedNetwork::of_file(&file)?.0)
 }
 

@@ -74,8 +74,7 @@ mod tests {
     fn layer_and_norm(after: Option<Op>) -> Graph {
         let (mut graph, x) = Graph::sketch(&[0, 1, 4, 4]);
         let weight = graph.hold("w", Array::f32(vec![2, 1, 1, 1], [1.0, -2.0]));
-        let window =
-            Window { kernel: [1, 1], stride: [1, 1], padding: [0; 4], dilation: [1, 1] };
+        let window = Window { kernel: [1, 1], stride: [1, 1], padding: [0; 4], dilation: [1, 1] };
         let conv = graph.draw(Op::Conv { window, groups: 1 }, &[x, weight]);
         let numbers = [[4.0, 1.0], [0.5, 0.0], [0.25, -1.0], [0.75, 3.0]];
         let parameters: Vec<TensorId> =

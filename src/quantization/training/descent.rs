@@ -71,3 +71,40 @@ pub fn cosine_rate(initial: f64, step: u64, n_steps: u64) -> f64 {
     let done = step as f64 / n_steps.max(1) as f64;
     0.5 * initial * (1.0 + (std::f64::consts::PI * done).cos())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::quantization::training::reference::{assert_close, reference};
+
+    #[test]
+    fn momentum_decay_and_the_cosine_equal_the_reference() {
+        let case = reference().descent;
+        let mut variable = Variable::new("w".into(), Tensor::from_slice(&case.start));
+        variable.decays = true;
+        let n_steps = case.rates.len() as u64;
+        for (number, gradient) in (0..n_steps).zip(&case.gradients) {
+            let index = number as usize;
+            let rate = cosine_rate(case.rate, number, n_steps);
+            assert!((rate - case.rates[index]).abs() < 1e-12, "{rate}");
+            let step = DescentStep { rate, momentum: case.momentum, weight_decay: case.decay };
+            variable.descend(&Tensor::from_slice(gradient), &step).unwrap();
+            assert_close(&variable.value, &case.values[index], "value");
+        }
+        assert!(cosine_rate(0.1, 10, 10).abs() < 1e-12, "it ends at 0");
+    }
+
+    #[test]
+    fn bounds_hold_and_only_what_decays_decays() {
+        let step = DescentStep { rate: 1.0, momentum: 0.0, weight_decay: 0.5 };
+        let bound = |bound| {
+            let mut variable = Variable::new("w".into(), Tensor::from_slice(&[0.5, -0.5]));
+            variable.bound = bound;
+            variable.descend(&Tensor::from_slice(&[3.0, -3.0]), &step).unwrap();
+            Vec::<f64>::try_from(&variable.value).unwrap()
+        };
+        assert_eq!(bound(Bound::None), [-2.5, 2.5]);
+        assert_eq!(bound(Bound::Unit), [-1.0, 1.0]);
+        assert_eq!(bound(Bound::AtLeast(Tensor::from_slice(&[0.1, 0.2]))), [0.1, 2.5]);
+    }
+}

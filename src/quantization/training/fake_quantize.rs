@@ -102,3 +102,61 @@ pub fn sign(x: &Tensor, scale: &Tensor, bound: &Tensor) -> Result<Tensor, TchErr
 pub fn signs_of(x: &Tensor) -> Result<Tensor, TchError> {
     x.f_ge(0.0)?.f_to_kind(x.kind())?.f_mul_scalar(2.0)?.f_sub_scalar(1.0)
 }
+
+#[cfg(test)]
+mod tests {
+    use tch::Kind;
+
+    use super::*;
+    use crate::quantization::training::reference::{assert_close, leaf, reference};
+
+    fn backward(value: &Tensor, upstream: &[f64]) {
+        let upstream = Tensor::from_slice(upstream).view_as(value);
+        (value * upstream).sum(Kind::Double).backward();
+    }
+
+    #[test]
+    fn learned_steps_and_their_gradients_equal_the_reference() {
+        for case in reference().steps {
+            let name = &case.name;
+            let (x, scale) = (leaf(&case.x, &case.shape), leaf(&case.scale, &case.scale_shape));
+            let codes = Codes { low: case.low, high: case.high };
+            let value = learned_step(&x, &scale, codes).unwrap();
+            assert_close(&value, &case.value, name);
+            assert_close(&(codes_of(&x, &scale, codes).unwrap() * &scale), &case.value, name);
+            backward(&value, &case.upstream);
+            assert_close(&x.grad(), &case.by_x, name);
+            assert_close(&scale.grad(), &case.by_scale, name);
+        }
+    }
+
+    #[test]
+    fn learned_clips_and_their_gradients_equal_the_reference() {
+        let case = reference().pact;
+        let (x, clip) = (leaf(&case.x, &[-1]), leaf(&[case.clip], &[1]));
+        let value = learned_clip(&x, &clip, case.levels).unwrap();
+        assert_close(&value, &case.value, "value");
+        backward(&value, &case.upstream);
+        assert_close(&x.grad(), &case.by_x, "gradient of x");
+        assert_close(&clip.grad(), &[case.by_clip], "gradient of the clip");
+    }
+
+    #[test]
+    fn signs_and_their_gradients_equal_the_reference() {
+        let case = reference().signs;
+        let (x, scale) = (leaf(&case.x, &[-1]), leaf(&[case.scale], &[1]));
+        let value = sign(&x, &scale, &Tensor::from_slice(&[case.bound])).unwrap();
+        assert_close(&value, &case.value, "value");
+        backward(&value, &case.upstream);
+        assert_close(&x.grad(), &case.by_x, "gradient of x");
+        assert_close(&scale.grad(), &[case.by_scale], "gradient of the scale");
+    }
+
+    #[test]
+    fn rounding_twice_is_rounding_once() {
+        let x = Tensor::arange(64, (Kind::Float, tch::Device::Cpu)) * 0.11 - 3.0;
+        let once = fixed_grid(&x, 0.25, Codes { low: -3.0, high: 4.0 }).unwrap();
+        let twice = fixed_grid(&once, 0.25, Codes { low: -3.0, high: 4.0 }).unwrap();
+        assert_eq!(once, twice);
+    }
+}

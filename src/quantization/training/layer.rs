@@ -94,10 +94,12 @@ impl TrainedLayer {
         let trained_norm = norm.map(|norm| {
             let own_bias = bias.as_ref().expect("a folded layer has a bias");
             let (trained, slope) = TrainedNorm::new(norm, treatment, &own_bias.1, name, state);
-            // Behind the rounding stands the slope of the norm: before it, it is taken off.
+            // The slope of the norm stands behind these weights: it is taken off them.
             let slope = slope.view([-1, 1]);
             latent = &latent / &slope;
-            scales = &scales / &slope;
+            if treatment == BatchNormTraining::Keep {
+                scales = &scales / &slope;
+            }
             trained
         });
         let (latent_at, scale_at) =
@@ -148,7 +150,9 @@ impl TrainedLayer {
             compute(&node.op, &[Some(x), Some(&self.rows.to_layout(rows)), bias])
         };
         let output = match norm.treatment {
-            BatchNormTraining::Keep => norm.run(&product(&self.round(latent, pass)?, None)?, pass)?,
+            BatchNormTraining::Keep => {
+                norm.run(&product(&self.round(latent, pass)?, None)?, pass)?
+            }
             _ => {
                 let (mean, variance) = match pass.phase.norms_follow_batches {
                     true => norm.moments(&product(latent, None)?, pass)?,
@@ -346,4 +350,159 @@ fn latent_weights(rows: &WeightRows, rounded: &RoundedWeights) -> Vec<f32> {
         }));
     }
     latent
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        network::{Array, Graph, Op},
+        quantization::training::{
+            reference::{FoldCase, assert_close, leaf, reference},
+            state::Phase,
+        },
+    };
+
+    /// The linear layer of the reference, its numbers in f64.
+    fn layer(case: &FoldCase, treatment: BatchNormTraining) -> (Graph, TrainedLayer, State) {
+        let single = |numbers: &[f64]| numbers.iter().map(|&x| x as f32).collect::<Vec<f32>>();
+        let (mut graph, x) = Graph::sketch(&[0, 6]);
+        let weight = graph.hold("w", Array::f32(vec![4, 6], single(&case.weight)));
+        let bias = graph.hold("b", Array::f32(vec![4], [0.0; 4]));
+        let gemm = Op::Gemm { alpha: 1.0, beta: 1.0, transpose_a: false, transpose_b: true };
+        let output = graph.draw(gemm, &[x, weight, bias]);
+        let rows = WeightRows::of(&graph, &graph.quantizable_layers()[0]);
+        let bits = Bits::new(3).unwrap();
+        let grids = single(&case.scale).iter().map(|&s| WeightGrid::new(bits, s)).collect();
+        let rounded = RoundedWeights { values: rows.values.clone(), grids };
+        let norm = FoldedNorm {
+            output,
+            weight: graph.constant(weight).unwrap().clone(),
+            bias: vec![0.0; 4],
+            gain: single(&case.gain),
+            offset: single(&case.offset),
+            mean: single(&case.mean),
+            variance: single(&case.variance),
+            epsilon: case.epsilon as f32,
+        };
+        let start = LayerStart {
+            name: "fc",
+            output,
+            weight,
+            rows: &rows,
+            rounded: &rounded,
+            bias: Some((bias, Tensor::zeros([4], (Kind::Float, tch::Device::Cpu)))),
+            norm: Some(&norm),
+        };
+        let mut state = State::default();
+        let layer = TrainedLayer::new(&start, treatment, &mut state);
+        for variable in &mut state.variables {
+            variable.value = match variable.name.as_str() {
+                "fc.weight" => leaf(&case.weight, &[4, 6]),
+                "fc.weight_scale" => leaf(&case.scale, &[4, 1]),
+                "fc.norm.gain" => leaf(&case.gain, &[4]),
+                "fc.norm.offset" => leaf(&case.offset, &[4]),
+                other => panic!("{other} is no variable of the layer"),
+            }
+            .detach();
+        }
+        for statistic in &mut state.statistics {
+            let running =
+                if statistic.name.ends_with("mean") { &case.mean } else { &case.variance };
+            statistic.value = Tensor::from_slice(running);
+        }
+        (graph, layer, state)
+    }
+
+    fn run(
+        case: &FoldCase,
+        treatment: BatchNormTraining,
+        norms_follow_batches: bool,
+    ) -> (Tensor, Pass, State) {
+        let (graph, layer, state) = layer(case, treatment);
+        let pass = state.leaves(Phase { rounds_activations: true, norms_follow_batches });
+        let x = Tensor::from_slice(&case.x).view([case.n, 6]);
+        let output = layer.run(&graph.nodes()[0], &x, &pass).unwrap().unwrap();
+        let upstream = Tensor::from_slice(&case.upstream).view_as(&output);
+        (&output * upstream).sum(Kind::Double).backward();
+        (output, pass, state)
+    }
+
+    fn gradient(state: &State, pass: &Pass, name: &str) -> Tensor {
+        let at = state.variables.iter().position(|variable| variable.name == name).unwrap();
+        pass.values[at].grad()
+    }
+
+    /// The running statistics after one batch.
+    fn assert_followed(state: &State, pass: Pass, mean: &[f64], variance: &[f64]) {
+        let observed = pass.into_observed();
+        assert_eq!(observed.len(), 2);
+        for (at, seen) in observed {
+            let statistic = &state.statistics[at];
+            let moved = &statistic.value + (seen - &statistic.value) * statistic.rate;
+            let is_mean = statistic.name.ends_with("mean");
+            assert_close(&moved, if is_mean { mean } else { variance }, &statistic.name);
+        }
+    }
+
+    #[test]
+    fn folding_with_the_batchs_statistics_equals_the_reference() {
+        let case = reference().fold;
+        let (output, pass, state) = run(&case, BatchNormTraining::Fold, true);
+        assert_close(&output, &case.folded, "output");
+        assert_followed(&state, pass, &case.folded_mean_after, &case.folded_variance_after);
+        let (output, pass, state) = run(&case, BatchNormTraining::Fold, false);
+        assert_close(&output, &case.settled, "output at the end");
+        let found = gradient(&state, &pass, "fc.weight");
+        assert_close(&found, &case.settled_by_weight, "gradient of the weights");
+        let found = gradient(&state, &pass, "fc.norm.offset");
+        assert_close(&found, &case.settled_by_offset, "gradient of the offset");
+        assert!(pass.into_observed().is_empty(), "at the end statistics stay");
+    }
+
+    #[test]
+    fn a_kept_norm_equals_the_reference() {
+        let case = reference().fold;
+        let (output, pass, state) = run(&case, BatchNormTraining::Keep, true);
+        assert_close(&output, &case.kept, "output");
+        let found = gradient(&state, &pass, "fc.weight");
+        assert_close(&found, &case.kept_by_weight, "gradient of the weights");
+        assert_followed(&state, pass, &case.kept_mean_after, &case.kept_variance_after);
+    }
+
+    /// At the end both treatments are one linear layer, weights on their grid.
+    #[test]
+    fn a_settled_layer_gives_what_training_gives_at_the_end() {
+        let case = reference().fold;
+        let x = Tensor::from_slice(&case.x).view([case.n, 6]);
+        for treatment in [BatchNormTraining::Fold, BatchNormTraining::Keep] {
+            let (expected, _, state) = run(&case, treatment, false);
+            let (_, layer, _) = layer(&case, treatment);
+            let settled = layer.settle(&state.settled()).unwrap();
+            let output = x.matmul(&settled.weight.tr()) + settled.bias.unwrap();
+            let expected: Vec<f64> = Vec::try_from(expected.detach().view(-1)).unwrap();
+            assert_close(&output, &expected, "output");
+            let codes = settled.weight / settled.scales.view([-1, 1]);
+            let rounded = codes.round();
+            assert!((&codes - &rounded).abs().max().double_value(&[]) < 1e-9);
+            assert!(rounded.min().double_value(&[]) >= -4.0);
+            assert!(rounded.max().double_value(&[]) <= 3.0);
+        }
+    }
+
+    #[test]
+    fn latent_weights_round_to_the_levels_that_were_chosen() {
+        let weights = vec![0.31, -0.05, 2.0, -2.0, 0.26, 0.1];
+        let rows = WeightRows::of_dense(weights, 6);
+        for (bits, chosen) in [
+            (3, vec![0.25, -0.25, 0.75, -1.0, 0.5, 0.0]),
+            (1, vec![0.25, 0.25, 0.25, -0.25, -0.25, 0.25]),
+        ] {
+            let grid = WeightGrid::new(Bits::new(bits).unwrap(), 0.25);
+            let rounded = RoundedWeights { values: chosen.clone(), grids: vec![grid] };
+            let latent = latent_weights(&rows, &rounded);
+            let found: Vec<f32> = latent.iter().map(|&w| grid.round(w)).collect();
+            assert_eq!(found, chosen, "{bits} bits");
+        }
+    }
 }

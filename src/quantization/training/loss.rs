@@ -39,3 +39,27 @@ pub fn loss(
         (None, None) => unreachable!("there are labels or float answers to learn from"),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::quantization::training::reference::{assert_close, leaf, reference};
+
+    #[test]
+    fn losses_and_gradients_equal_the_reference() {
+        let case = reference().losses;
+        let outputs = leaf(&case.outputs, &[5, 4]);
+        let float = Tensor::from_slice(&case.float_outputs).view([5, 4]);
+        let labels = Tensor::from_slice(&case.labels);
+        for (labels, float, expected) in [
+            (Some(&labels), None, case.entropy),
+            (None, Some(&float), case.divergence),
+            (Some(&labels), Some(&float), case.entropy + 0.7 * case.divergence),
+        ] {
+            let found = loss(&outputs, labels, float, 0.7).unwrap();
+            assert_close(&found, &[expected], "loss");
+        }
+        loss(&outputs, Some(&labels), Some(&float), 0.7).unwrap().backward();
+        assert_close(&outputs.grad(), &case.by_outputs, "gradient");
+    }
+}

@@ -17,6 +17,8 @@ mod fake_quantize;
 mod layer;
 mod loss;
 mod network;
+#[cfg(test)]
+mod reference;
 mod rounding;
 mod session;
 mod settings;

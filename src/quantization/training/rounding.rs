@@ -149,3 +149,65 @@ fn codes(grid: &Grid) -> Codes {
         high: f64::from(grid.high - grid.zero_point),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::quantization::training::{reference::reference, state::Phase};
+
+    fn pass(state: &State, rounds_activations: bool) -> Pass {
+        state.leaves(Phase { rounds_activations, norms_follow_batches: true })
+    }
+
+    #[test]
+    fn ranges_follow_the_batches_as_the_reference_does() {
+        let case = reference().ema;
+        // The range -0.5 to 1.5 at 4 bits, its numbers in f64 afterwards.
+        let grid = Grid { scale: 2.0 / 15.0, zero_point: 4, low: 0, high: 15 };
+        let mut state = State::default();
+        let op = Op::FakeQuantize(grid);
+        let rounding = TrainedRounding::new("x", &op, RangeLearning::Ema, 16, &mut state);
+        let start = [case.low, case.high];
+        for (statistic, value) in state.statistics.iter_mut().zip(start) {
+            statistic.value = Tensor::from_slice(&[value]);
+        }
+        for batch in &case.batches {
+            let pass = pass(&state, true);
+            rounding.round(&Tensor::from_slice(batch), &pass).unwrap();
+            for (at, seen) in pass.into_observed() {
+                let statistic = &mut state.statistics[at];
+                statistic.value = &statistic.value + (seen - &statistic.value) * statistic.rate;
+            }
+        }
+        for (statistic, expected) in state.statistics.iter().zip([case.low_after, case.high_after])
+        {
+            let found = statistic.value.double_value(&[0]);
+            assert!((found - expected).abs() < 1e-9, "{}: {found} {expected}", statistic.name);
+        }
+        let Op::FakeQuantize(grid) = rounding.op(&state.settled()) else { panic!("a grid") };
+        assert!((f64::from(grid.scale) - case.scale).abs() < 1e-6, "{grid:?}");
+        assert_eq!((grid.zero_point, grid.low, grid.high), (case.zero_point, 0, 15));
+    }
+
+    /// Values of both signs, at every way to learn a range.
+    #[test]
+    fn training_starts_with_the_roundings_of_the_network() {
+        let x = Tensor::arange(64, (tch::Kind::Float, tch::Device::Cpu)) * 0.11 - 3.0;
+        let unsigned = Grid { scale: 0.25, zero_point: 0, low: 0, high: 7 };
+        let affine = Grid { scale: 0.25, zero_point: 3, low: 0, high: 7 };
+        for op in
+            [Op::FakeQuantize(unsigned), Op::FakeQuantize(affine), Op::Binarize { scale: 0.75 }]
+        {
+            for ranges in [RangeLearning::Lsq, RangeLearning::Pact, RangeLearning::Ema] {
+                let mut state = State::default();
+                let rounding = TrainedRounding::new("x", &op, ranges, 64, &mut state);
+                assert_eq!(rounding.op(&state.settled()), op, "{ranges}");
+                let expected = crate::network::compute(&op, &[Some(&x)]).unwrap();
+                let found = rounding.round(&x, &pass(&state, true)).unwrap();
+                let apart = (found - expected).abs().max().double_value(&[]);
+                assert!(apart < 1e-6, "{ranges}, {op:?}: {apart}");
+                assert_eq!(rounding.round(&x, &pass(&state, false)).unwrap(), x, "delayed");
+            }
+        }
+    }
+}

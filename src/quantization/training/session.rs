@@ -92,8 +92,7 @@ impl Training {
         }
         let mut one_image: Vec<usize> = set.images.size().iter().map(|&n| n as usize).collect();
         one_image[0] = 1;
-        let (blueprint, state) =
-            Blueprint::new(quantizer, norms, policy, &one_image, &settings)?;
+        let (blueprint, state) = Blueprint::new(quantizer, norms, policy, &one_image, &settings)?;
         let executable = blueprint.executable()?;
         let teacher = match settings.distillation > 0.0 {
             true => Some(Teacher::new(quantizer.graph(), &set, settings.augmentation)?),
@@ -222,7 +221,8 @@ impl Training {
                 .map(|(_, value)| value)
                 .collect();
             if !observed.is_empty() {
-                let mean = Tensor::f_stack(&observed, 0)?.f_mean_dim([0].as_slice(), false, None)?;
+                let mean =
+                    Tensor::f_stack(&observed, 0)?.f_mean_dim([0].as_slice(), false, None)?;
                 let _ = statistic.value.f_lerp_(&mean, statistic.rate)?;
             }
         }
