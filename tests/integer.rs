@@ -7,7 +7,8 @@ use haq::{
     domain::{Bits, BitwidthPolicy, LayerBits},
     network::Graph,
     quantization::{
-        EvaluationSettings, Evaluator, IntegerMeasured, KernelChoice, Method, Quantizer,
+        EvaluationSettings, Evaluator, IntegerMeasured, IntegerNetwork, KernelChoice, Method,
+        Quantizer, RangeRule,
     },
     search::{Model, with_shared_tensors},
 };
@@ -27,6 +28,7 @@ fn policy(quantizer: &Quantizer, pairs: &[(u8, u8)]) -> BitwidthPolicy {
 
 struct Setup {
     quantizer: Quantizer,
+    range: RangeRule,
     calibration: Tensor,
     images: Tensor,
     labels: Vec<i64>,
@@ -42,7 +44,7 @@ impl Setup {
     ) -> Self {
         let method: Method = method.parse().unwrap();
         let quantizer = Quantizer::calibrate(graph, &calibration, method).unwrap();
-        Self { quantizer, calibration, images, labels }
+        Self { quantizer, range: method.activation_range, calibration, images, labels }
     }
 
     fn digits(method: &str) -> Self {
@@ -63,7 +65,14 @@ impl Setup {
         threads: usize,
     ) -> IntegerMeasured {
         let policy = policy(&self.quantizer, pairs);
-        let network = self.quantizer.integer_network(&policy, &self.calibration, kernels).unwrap();
+        let network = IntegerNetwork::of_quantized(
+            self.quantizer.apply(&policy).unwrap(),
+            &self.quantizer.weight_grids(&policy).unwrap(),
+            &self.calibration,
+            self.range,
+            kernels,
+        )
+        .unwrap();
         let settings = EvaluationSettings { threads, device: Device::Cpu };
         let graph = self.quantizer.graph();
         let evaluator = Evaluator::new(graph, &self.images, Some(&self.labels), settings).unwrap();

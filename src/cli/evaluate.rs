@@ -1,5 +1,8 @@
 //! `haq evaluate`.
 
+use std::path::Path;
+
+use anyhow::Context as _;
 use serde_json::{Value, json};
 
 use crate::{
@@ -9,10 +12,14 @@ use crate::{
         output,
         session::{evaluation_settings, preprocessing_request},
     },
-    data::{DataSource, DataSpec, Dataset, Split, SplitLimits},
+    data::{DataSource, DataSpec, Dataset, Images, Split, SplitLimits},
     domain::{BitwidthPolicy, Measure, Quality},
     export::PolicyFile,
-    quantization::{Evaluator, IntegerMeasured, KernelChoice, Measured, Quantizer},
+    network::{Graph, QuantizableLayer, TensorFile},
+    quantization::{
+        EvaluationSettings, Evaluator, IntegerMeasured, IntegerNetwork, KernelChoice, Measured,
+        Quantizer, RangeRule, TunedNetwork, WeightGrids,
+    },
     runner,
     search::{Model, Pins, with_shared_tensors},
 };
@@ -25,50 +32,131 @@ pub fn run(global: &Global, args: &EvaluateArgs) -> anyhow::Result<Ending> {
     }
     let settings = evaluation_settings(&args.machine)?;
     let model = Model::load(args.input.model.as_deref())?;
-    let policy = policy(args, &model)?;
     let dataset = dataset(args, &model)?;
     let split = match args.split {
         SplitName::Test => Split::Test,
         SplitName::Search => Split::Search,
     };
-    let images = dataset.load(split)?;
-    let calibration = dataset.load(Split::Calibration)?;
-    let calibration_images = calibration.to_tensor();
-    let quantizer = Quantizer::calibrate(model.graph, &calibration_images, args.method)?;
-    let graph = quantizer.apply(&policy)?;
-    let evaluator =
-        Evaluator::new(quantizer.graph(), &images.to_tensor(), images.labels(), settings)?;
-    let quantized = evaluator.evaluate(&graph)?;
-    let integer = match args.integer {
-        None => None,
-        Some(name) => {
-            let kernels = match name {
-                KernelName::Int8 => KernelChoice::Int8,
-                KernelName::Packed => KernelChoice::Packed,
-            };
-            let network = quantizer.integer_network(&policy, &calibration_images, kernels)?;
-            Some(evaluator.evaluate_integer(&network)?)
-        }
+    let subject = match &args.bits.tuned {
+        Some(path) => Subject::tuned(path, args, model, &dataset)?,
+        None => Subject::calibrated(args, model, &dataset)?,
     };
-    let results =
-        Results { n_images: evaluator.n_images(), quantized, float: evaluator.float(), integer };
+    let results = subject.measure(&dataset.load(split)?, args.integer, settings)?;
     if global.json {
         let mut object = results.json();
         object["schema"] = output::SCHEMA.into();
-        object["calibration_images"] = calibration.len().into();
-        object["method"] = args.method.to_string().into();
-        object["layers"] = layers_json(&quantizer, &policy).into();
+        object["calibration_images"] = subject.n_calibrated.into();
+        object["method"] = subject.method.as_str().into();
+        object["layers"] = layers_json(&subject).into();
         output::print_json(&object)?;
         return Ok(Ending::Done);
     }
     output::print(&format!(
-        "{}{} images, calibrated on {} others, method {}",
+        "{}{} images, {}",
         results.text(),
         results.n_images,
-        calibration.len(),
-        args.method,
+        match subject.n_calibrated {
+            Some(n) => format!("calibrated on {n} others, method {}", subject.method),
+            None => subject.method,
+        },
     ))?;
     Ok(Ending::Done)
+}
+
+/// A network in float and quantized.
+struct Subject {
+    float: Graph,
+    quantized: Graph,
+    layers: Vec<QuantizableLayer>,
+    policy: BitwidthPolicy,
+    method: String,
+    /// Images that bits and ranges come from; none where they were trained.
+    n_calibrated: Option<usize>,
+    /// What else integers need.
+    weight_grids: WeightGrids,
+    range: RangeRule,
+    calibration: Images,
+}
+
+impl Subject {
+    fn calibrated(args: &EvaluateArgs, model: Model, dataset: &Dataset) -> anyhow::Result<Self> {
+        let policy = policy(args, &model)?;
+        let calibration = dataset.load(Split::Calibration)?;
+        let quantizer = Quantizer::calibrate(model.graph, &calibration.to_tensor(), args.method)?;
+        Ok(Self {
+            quantized: quantizer.apply(&policy)?,
+            float: quantizer.graph().clone(),
+            layers: quantizer.layers().to_vec(),
+            weight_grids: quantizer.weight_grids(&policy)?,
+            policy,
+            method: args.method.to_string(),
+            n_calibrated: Some(calibration.len()),
+            range: args.method.activation_range,
+            calibration,
+        })
+    }
+
+    /// The network of a file that `haq finetune` wrote.
+    fn tuned(
+        path: &Path,
+        args: &EvaluateArgs,
+        model: Model,
+        dataset: &Dataset,
+    ) -> anyhow::Result<Self> {
+        let shown = path.display().to_string();
+        let bytes = std::fs::read(path).with_context(|| shown.clone())?;
+        let file =
+            TensorFile::parse(&bytes).map_err(|reason| anyhow::anyhow!("{shown}: {reason}"))?;
+        let (network, digest) = TunedNetwork::of_file(&file).with_context(|| shown.clone())?;
+        if digest != model.digest {
+            let name = &model.name;
+            anyhow::bail!("{shown}: it was trained from another model than {name} ({digest})");
+        }
+        Ok(Self {
+            quantized: network.apply(&model.graph).with_context(|| shown)?,
+            weight_grids: network.weight_grids(&model.graph),
+            float: model.graph,
+            layers: model.layers,
+            policy: network.policy(),
+            method: "finetune".into(),
+            n_calibrated: None,
+            range: args.method.activation_range,
+            calibration: dataset.load(Split::Calibration)?,
+        })
+    }
+
+    fn measure(
+        &self,
+        images: &Images,
+        integer: Option<KernelName>,
+        settings: EvaluationSettings,
+    ) -> anyhow::Result<Results> {
+        let evaluator =
+            Evaluator::new(&self.float, &images.to_tensor(), images.labels(), settings)?;
+        let quantized = evaluator.evaluate(&self.quantized)?;
+        let integer = match integer {
+            None => None,
+            Some(name) => {
+                let network = IntegerNetwork::of_quantized(
+                    self.quantized.clone(),
+                    &self.weight_grids,
+                    &self.calibration.to_tensor(),
+                    self.range,
+                    kernels(name),
+                )?;
+                Some(evaluator.evaluate_integer(&network)?)
+            }
+        };
+        let (n_images, float) = (evaluator.n_images(), evaluator.float());
+        Ok(Results { n_images, quantized, float, integer })
+    }
+}
+
+fn kernels(name: KernelName) -> KernelChoice {
+    match name {
+        KernelName::Int8 => KernelChoice::Int8,
+        KernelName::Packed => KernelChoice::Packed,
+    }
 }
 
 /// What was measured on one set of images.
@@ -178,8 +266,8 @@ fn quality_json(quality: &Quality) -> Value {
     })
 }
 
-fn layers_json(quantizer: &Quantizer, policy: &BitwidthPolicy) -> Vec<Value> {
-    let layers = quantizer.layers().iter().zip(policy.layers());
+fn layers_json(subject: &Subject) -> Vec<Value> {
+    let layers = subject.layers.iter().zip(subject.policy.layers());
     layers
         .map(|(layer, bits)| {
             json!({

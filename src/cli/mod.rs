@@ -4,6 +4,7 @@ mod args;
 mod completions;
 mod evaluate;
 mod exit;
+mod finetune;
 mod hw;
 mod model;
 mod output;
@@ -50,6 +51,7 @@ pub fn main() -> ExitCode {
         Command::Evaluate(args) => evaluate::run(&cli.global, args),
         Command::Quantize(args) => quantize::run(&cli.global, args),
         Command::Sensitivity(args) => sensitivity::run(&cli.global, args),
+        Command::Finetune(args) => finetune::run(&cli.global, args),
         Command::Model(command) => model::run(&cli.global, command),
         Command::Hw(command) => hw::run(&cli.global, command),
         Command::Completions(args) => completions::run(args),

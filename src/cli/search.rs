@@ -86,7 +86,10 @@ pub fn drive(
     start: Instant,
 ) -> anyhow::Result<Ending> {
     let id = runner.id();
-    let stop = stop_flag(global)?;
+    let stop = stop_flag(
+        global,
+        "stopping after this episode; everything so far is kept (again: stop now)",
+    )?;
     let plan = runner.plan();
     let planned = plan.references().len() as u64 + u64::from(plan.request.episodes);
     let mut progress = Progress::start(

@@ -73,8 +73,9 @@ pub fn read_store(global: &Global) -> anyhow::Result<BlockingStore> {
     Ok(BlockingStore::open_read_only(&global.db)?)
 }
 
-/// Turns true at the first Ctrl-C or termination signal; a second one ends the process.
-pub fn stop_flag(global: &Global) -> anyhow::Result<Arc<AtomicBool>> {
+/// Turns true at the first Ctrl-C or termination signal, and says what happens then; a second
+/// one ends the process.
+pub fn stop_flag(global: &Global, answer: &'static str) -> anyhow::Result<Arc<AtomicBool>> {
     let flag = Arc::new(AtomicBool::new(false));
     let raised = flag.clone();
     let quiet = global.quiet;
@@ -89,9 +90,7 @@ pub fn stop_flag(global: &Global) -> anyhow::Result<Arc<AtomicBool>> {
                     std::process::exit(exit::INTERRUPTED.into());
                 }
                 if !quiet {
-                    output::print_line_to_stderr(
-                        "stopping after this episode; everything so far is kept (again: stop now)",
-                    );
+                    output::print_line_to_stderr(answer);
                 }
             }
         });

@@ -142,6 +142,26 @@ impl Dataset {
         self.read(records, &chosen[..n])
     }
 
+    /// Every image that may be trained on: all but those of the search and the test split. Those
+    /// of the calibration split are among them.
+    ///
+    /// # Errors
+    /// As [`Dataset::load`].
+    pub fn load_training(&self) -> Result<Images, DataError> {
+        let (part, search) = self.candidates(Split::Search)?;
+        let (_, calibration) = self.candidates(Split::Calibration)?;
+        let records = part.open(&self.purpose)?;
+        let n = split::count(Split::Search, self.spec.limits.asked(Split::Search), search.len());
+        let search = split::alternate_classes(records.labels(), search);
+        let rest = match &self.parts {
+            // What is not for calibration the embedded network was not trained on either.
+            OpenParts::Embedded(_) => &[],
+            _ => &search[n.unwrap_or(search.len())..],
+        };
+        let training = calibration.iter().chain(rest).copied().collect();
+        self.read(records, &split::alternate_classes(records.labels(), training))
+    }
+
     /// What messages call the dataset as a whole.
     fn path(&self) -> &Path {
         match &self.spec.source {

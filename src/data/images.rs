@@ -53,6 +53,14 @@ impl Images {
         self.shape
     }
 
+    /// What a pixel of value 0 becomes, one number a channel or one for all.
+    pub fn black(&self) -> Vec<f32> {
+        let Preprocessing { mean, std, .. } = &self.preprocessing;
+        let n = mean.len().max(std.len());
+        let of = |values: &[f32], channel: usize| values[channel % values.len()];
+        (0..n).map(|channel| (0.0 - of(mean, channel)) / of(std, channel)).collect()
+    }
+
     /// The normalised images of a range.
     ///
     /// - returns: f32, contiguous, on the CPU: `[n, c, h, w]`, for a card that says so `[n, h, w, c]`,

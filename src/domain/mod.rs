@@ -8,6 +8,7 @@ mod measurement;
 mod policy;
 mod quality;
 mod run;
+mod tuning;
 
 pub use budget::{Budget, BudgetRequest, Limit, show_cost};
 pub use front::pareto_front;
@@ -21,3 +22,4 @@ pub use run::{
     EpisodeKind, EpisodeRecord, LayerDescription, RunDescription, RunId, RunResult, RunState,
     Strategy,
 };
+pub use tuning::{TuningDescription, TuningEpoch, TuningId, TuningRecord, TuningTest};

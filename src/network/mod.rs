@@ -13,6 +13,7 @@ mod onnx;
 mod ops;
 mod rewrite;
 mod shapes;
+mod tensor_file;
 mod threads;
 
 pub use array::{Array, ArrayData, ElementType};
@@ -22,10 +23,12 @@ pub use attributes::{
 };
 pub use cuda::load_cuda;
 pub use error::NetworkError;
-pub use execute::{Executable, Replacement};
+pub use execute::{Executable, Replacement, compute};
+pub use fold::FoldedNorm;
 pub use graph::{Graph, GraphInput, InputDim, Node, TensorId};
 pub use layers::{QuantizableKind, QuantizableLayer};
 pub use memory::keep_freed_memory;
 pub use ops::Op;
 pub use shapes::Shapes;
+pub use tensor_file::TensorFile;
 pub use threads::use_one_thread_per_operation;

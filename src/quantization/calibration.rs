@@ -11,15 +11,15 @@ use tch::{Device, Kind, Tensor};
 
 use crate::{
     domain::Bits,
-    network::{Executable, Graph, Grid, Op, QuantizableLayer, TensorId},
+    network::{Executable, Graph, Op, QuantizableLayer, TensorId},
     quantization::{
-        clip::{RangeRule, TensorSample, activation_range, relative_noise},
+        clip::{RangeRule, TensorSample, activation_levels, relative_noise},
         error::QuantizationError,
         evaluate::batch_of,
         layer_matrix::{WeightRows, input_vectors, some_input_vectors},
         moments::{Moments, SecondMomentSum},
         scaling::before_clip,
-        uniform::{LARGEST_MAGNITUDE, round_small},
+        uniform::{ActivationLevels, LARGEST_MAGNITUDE, round_small},
     },
 };
 
@@ -33,9 +33,9 @@ pub const WIDTHS: std::ops::RangeInclusive<u8> = 1..=8;
 
 /// All that calibration found out, for every layer of one network.
 pub struct Calibration {
-    /// For each tensor that a layer reads, its grid at 1 to 8 bits.
-    grids: BTreeMap<TensorId, Vec<Grid>>,
-    /// For each of them, what rounding to the grid adds; see [`Calibration::noise`].
+    /// For each tensor that a layer reads, its levels at 1 to 8 bits.
+    levels: BTreeMap<TensorId, Vec<ActivationLevels>>,
+    /// For each of them, what rounding to them adds; see [`Calibration::noise`].
     noise: BTreeMap<TensorId, Vec<f64>>,
     layers: Vec<LayerStatistics>,
 }
@@ -66,30 +66,30 @@ impl Calibration {
         let start = Instant::now();
         let tensors: BTreeSet<TensorId> = layers.iter().map(|layer| layer.input).collect();
         let tensors: Vec<TensorId> = tensors.into_iter().collect();
-        let chosen = choose_grids(graph, &executable, &tensors, images, rule)?;
-        let (grids, noise) = chosen
+        let chosen = choose_levels(graph, &executable, &tensors, images, rule)?;
+        let (levels, noise) = chosen
             .into_iter()
-            .map(|(tensor, (grids, noise))| ((tensor, grids), (tensor, noise)))
+            .map(|(tensor, (levels, noise))| ((tensor, levels), (tensor, noise)))
             .unzip();
         let ranges_s = start.elapsed().as_secs_f64();
-        let layers = measure_layers(graph, &executable, layers, weights, images, &grids)?;
+        let layers = measure_layers(graph, &executable, layers, weights, images, &levels)?;
         let moments_s = start.elapsed().as_secs_f64() - ranges_s;
         tracing::info!(images = images.size()[0], ranges_s, moments_s, "calibrated");
-        Ok(Self { grids, noise, layers })
+        Ok(Self { levels, noise, layers })
     }
 
-    /// The grid of a tensor that a layer reads.
+    /// What a tensor that a layer reads is rounded to.
     ///
     /// # Panics
     /// When no layer reads the tensor or the width is above 8.
-    pub fn grid(&self, tensor: TensorId, bits: Bits) -> Grid {
-        self.grids[&tensor][usize::from(bits.get()) - 1]
+    pub fn levels(&self, tensor: TensorId, bits: Bits) -> ActivationLevels {
+        self.levels[&tensor][usize::from(bits.get()) - 1]
     }
 
     /// Mean square of what rounding a tensor to `bits` adds, over the tensor's variance.
     ///
     /// # Panics
-    /// As [`Calibration::grid`].
+    /// As [`Calibration::levels`].
     pub fn noise(&self, tensor: TensorId, bits: Bits) -> f64 {
         self.noise[&tensor][usize::from(bits.get()) - 1]
     }
@@ -166,17 +166,17 @@ fn collect_share<C>(
     Ok(collectors)
 }
 
-/// A tensor's grid and what rounding to it adds, at 1 to 8 bits.
-type GridsAndNoise = (Vec<Grid>, Vec<f64>);
+/// A tensor's levels and what rounding to them adds, at 1 to 8 bits.
+type LevelsAndNoise = (Vec<ActivationLevels>, Vec<f64>);
 
-/// First pass: a sample of every tensor, and from it the grid at every width.
-pub(super) fn choose_grids(
+/// First pass: a sample of every tensor, and from it the levels at every width.
+pub(super) fn choose_levels(
     graph: &Graph,
     executable: &Executable,
     tensors: &[TensorId],
     images: &Tensor,
     rule: RangeRule,
-) -> Result<BTreeMap<TensorId, GridsAndNoise>, QuantizationError> {
+) -> Result<BTreeMap<TensorId, LevelsAndNoise>, QuantizationError> {
     if tensors.is_empty() {
         return Ok(BTreeMap::new());
     }
@@ -203,12 +203,12 @@ pub(super) fn choose_grids(
             let mut sample = samples[&tensor].clone();
             sample.before = before.get(&tensor).map(|before| samples[before].values.clone());
             sample.values.sort_by(f32::total_cmp);
-            let grids: Vec<Grid> = WIDTHS
+            let levels: Vec<ActivationLevels> = WIDTHS
                 .map(|bits| Bits::new(bits).expect("1 to 8 are widths"))
-                .map(|bits| activation_range(rule, bits, &sample))
+                .map(|bits| activation_levels(rule, bits, &sample))
                 .collect();
-            let noise = grids.iter().map(|grid| relative_noise(grid, &sample.values)).collect();
-            Ok((tensor, (grids, noise)))
+            let noise = levels.iter().map(|one| relative_noise(one, &sample.values)).collect();
+            Ok((tensor, (levels, noise)))
         })
         .collect()
 }
@@ -253,10 +253,10 @@ fn measure_layers(
     layers: &[QuantizableLayer],
     weights: &[WeightRows],
     images: &Tensor,
-    grids: &BTreeMap<TensorId, Vec<Grid>>,
+    levels: &BTreeMap<TensorId, Vec<ActivationLevels>>,
 ) -> Result<Vec<LayerStatistics>, QuantizationError> {
     let n_images = images.size()[0] as usize;
-    let tensors: Vec<TensorId> = grids.keys().copied().collect();
+    let tensors: Vec<TensorId> = levels.keys().copied().collect();
     let op = |layer: usize| &graph.nodes()[layers[layer].node].op;
     let readers = |tensor| (0..layers.len()).filter(move |&layer| layers[layer].input == tensor);
     let collected = collect(
@@ -265,8 +265,8 @@ fn measure_layers(
         &tensors,
         TensorSums::default,
         |sums: &mut TensorSums, tensor, values, batch_index| {
-            let grids = &grids[&tensor];
-            sums.means.get_or_insert_with(|| ImageSums::new(values, grids)).add(values, grids);
+            let levels = &levels[&tensor];
+            sums.means.get_or_insert_with(|| ImageSums::new(values, levels)).add(values, levels);
             for layer in readers(tensor) {
                 let rows = &weights[layer];
                 let wanted = (VECTORS_PER_COLUMN * rows.n_columns).max(1 << 14).div_ceil(n_images);
@@ -297,7 +297,7 @@ struct TensorSums {
     second: BTreeMap<usize, SecondMomentSum>,
 }
 
-/// A tensor summed over images: as it is, and rounded to each of its grids.
+/// A tensor summed over images: as it is, and rounded to each of its widths.
 struct ImageSums {
     /// Of one image, as the network sees it: `[c, h, w]` or another.
     shape: Vec<i64>,
@@ -306,13 +306,13 @@ struct ImageSums {
 }
 
 impl ImageSums {
-    fn new(values: &Tensor, grids: &[Grid]) -> Self {
+    fn new(values: &Tensor, levels: &[ActivationLevels]) -> Self {
         let shape = values.size()[1..].to_vec();
         let n = shape.iter().product::<i64>() as usize;
-        Self { shape, float: vec![0.0; n], rounded: vec![vec![0.0; n]; grids.len()] }
+        Self { shape, float: vec![0.0; n], rounded: vec![vec![0.0; n]; levels.len()] }
     }
 
-    fn add(&mut self, values: &Tensor, grids: &[Grid]) {
+    fn add(&mut self, values: &Tensor, levels: &[ActivationLevels]) {
         let flat = memory_order(values).to_kind(Kind::Float).contiguous().view(-1);
         let values: Vec<f32> = Vec::try_from(flat).expect("a flat f32 tensor is a vector");
         let n = self.float.len();
@@ -322,7 +322,13 @@ impl ImageSums {
             total.iter_mut().zip(&sum).for_each(|(total, sum)| *total += f64::from(*sum));
         };
         add(&mut self.float, &|image, sum| sum.iter_mut().zip(image).for_each(|(s, x)| *s += x));
-        for (total, grid) in self.rounded.iter_mut().zip(grids) {
+        for (total, levels) in self.rounded.iter_mut().zip(levels) {
+            let ActivationLevels::Grid(grid) = levels else {
+                add(total, &|image, sum| {
+                    sum.iter_mut().zip(image).for_each(|(s, x)| *s += levels.round(*x));
+                });
+                continue;
+            };
             let inverse = 1.0 / grid.scale;
             let low = (grid.low - grid.zero_point) as f32;
             let high = (grid.high - grid.zero_point) as f32;

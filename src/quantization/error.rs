@@ -48,6 +48,24 @@ pub enum QuantizationError {
     NotAlone { layer: String },
     #[error(transparent)]
     Integer(#[from] IntegerError),
+    #[error("training: {reason}")]
+    Training { reason: String },
+    #[error(
+        "no batch norm was folded into a layer of this network, so none can be trained; train it folded"
+    )]
+    NoBatchNorm,
+    #[error(
+        "the images have no labels; training needs the float network's answers: distillation above 0"
+    )]
+    NothingToLearnFrom,
+    #[error(
+        "epoch {}, step {step}: the loss is {loss}; a smaller learning rate may help, and what was finished before is kept", epoch + 1
+    )]
+    LossNotFinite { epoch: u32, step: usize, loss: f64 },
+    #[error("the checkpoint cannot be used: {reason}")]
+    Checkpoint { reason: String },
+    #[error("the tuned network cannot be used: {reason}")]
+    Tuned { reason: String },
     #[error("libtorch: {0}")]
     Torch(#[from] tch::TchError),
 }

@@ -17,6 +17,7 @@ use crate::{
         clip::{RangeRule, WeightLevels, WeightRule},
         codebook::Codebook,
         error::QuantizationError,
+        integer::WeightGrids,
         layer_matrix::WeightRows,
         method::{MeanInput, Method, RoundedReads, Rounding},
         reconstruction::ReconstructionSettings,
@@ -176,8 +177,22 @@ impl Quantizer {
                 let per_row = per_row && readers.into_iter().all(has_rows);
                 Some(Op::DynamicQuantize { bits: bits.get(), per_row })
             }
-            _ => Some(Op::FakeQuantize(self.calibration.grid(tensor, bits))),
+            _ => Some(self.calibration.levels(tensor, bits).op()),
         }
+    }
+
+    /// The grids of the weights at `policy`; empty for a layer that has a codebook instead.
+    ///
+    /// # Errors
+    /// As [`Quantizer::apply`].
+    pub fn weight_grids(&self, policy: &BitwidthPolicy) -> Result<WeightGrids, QuantizationError> {
+        self.check(policy)?;
+        let layers = self.layers.iter().zip(policy.layers()).enumerate();
+        layers
+            .map(|(index, (layer, bits))| {
+                Ok((layer.output, self.rounded(index, bits.weight)?.grids.clone()))
+            })
+            .collect()
     }
 
     pub(super) fn check(&self, policy: &BitwidthPolicy) -> Result<(), QuantizationError> {

@@ -1,6 +1,9 @@
 //! Evenly spaced levels: what a weight or an activation becomes at a bitwidth.
 
-use crate::{domain::Bits, network::Grid};
+use crate::{
+    domain::Bits,
+    network::{Grid, Op},
+};
 
 /// The largest magnitude that is quantized: squares of millions of such numbers can be summed up in
 /// f32.
@@ -150,6 +153,37 @@ pub fn activation_grid(bits: Bits, low: f32, high: f32) -> Grid {
 fn width(low: f32, high: f32, n: f32) -> f32 {
     let all = high - low;
     if all.is_finite() { all / n } else { high / n - low / n }
+}
+
+/// What a tensor is rounded to.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum ActivationLevels {
+    Grid(Grid),
+    /// One bit of a tensor that holds numbers below 0: `-scale` or `scale`.
+    Signs {
+        /// Above 0.
+        scale: f32,
+    },
+}
+
+impl ActivationLevels {
+    /// The level a number becomes.
+    #[inline]
+    pub fn round(&self, x: f32) -> f32 {
+        match self {
+            Self::Grid(grid) => grid.round(x),
+            Self::Signs { scale } if x >= 0.0 => *scale,
+            Self::Signs { scale } => -scale,
+        }
+    }
+
+    /// The operation that rounds.
+    pub fn op(&self) -> Op {
+        match *self {
+            Self::Grid(grid) => Op::FakeQuantize(grid),
+            Self::Signs { scale } => Op::Binarize { scale },
+        }
+    }
 }
 
 #[cfg(test)]

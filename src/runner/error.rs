@@ -27,6 +27,10 @@ pub enum RunnerError {
     Changed { run: i64, what: &'static str, was: String, is: String },
     #[error("run {run} cannot go on: its stored settings cannot be read: {reason}")]
     Settings { run: i64, reason: String },
+    #[error("tuning {tuning} cannot go on: {what} changed since it started (was {was}, is {is})")]
+    TuningChanged { tuning: i64, what: &'static str, was: String, is: String },
+    #[error("tuning {tuning} cannot go on: its stored settings cannot be read: {reason}")]
+    TuningSettings { tuning: i64, reason: String },
     #[error("the network leaves its input's size open and nothing says what it is; give {remedy}")]
     OpenInput { remedy: &'static str },
     #[error("{0}")]

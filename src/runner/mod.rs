@@ -11,6 +11,7 @@ mod profiles;
 mod run;
 mod sensitivity;
 mod subject;
+mod tuning;
 mod view;
 
 pub use comparison::{
@@ -26,4 +27,5 @@ pub use sensitivity::{
     HessianRequest, Sensitivity, SensitivityEvent, SensitivityRequest, sensitivity,
 };
 pub use subject::{FloatFigures, Subject, SubjectRequest};
+pub use tuning::{Tuner, TuningEvent, TuningRequest, tuned_network, tuned_onnx, tuning_request};
 pub use view::view;

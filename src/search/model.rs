@@ -6,7 +6,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::{
     data::{Card, DataError},
-    network::{Graph, NetworkError, QuantizableLayer},
+    network::{FoldedNorm, Graph, NetworkError, QuantizableLayer},
 };
 
 /// The embedded digits network and its card; `scripts/train_digits_net.py` makes both.
@@ -23,6 +23,8 @@ pub struct Model {
     /// Batch norm folded.
     pub graph: Graph,
     pub layers: Vec<QuantizableLayer>,
+    /// The batch norms that were folded into layers.
+    pub norms: Vec<FoldedNorm>,
     /// What the card beside the file says of its input.
     pub card: Option<Card>,
 }
@@ -67,9 +69,25 @@ impl Model {
         let digest = hexadecimal(&Sha256::digest(&bytes));
         let named = |source| ModelError::Network { path: name.clone(), source };
         let graph = Graph::from_bytes(&bytes, folder).map_err(named)?;
-        let graph = graph.with_open_batch().unwrap_or(graph).folded().map_err(named)?;
+        let graph = graph.with_open_batch().unwrap_or(graph);
+        let (graph, norms) = graph.folded_with_norms().map_err(named)?;
         let layers = graph.quantizable_layers();
-        Ok(Self { name, digest, graph, layers, card })
+        Ok(Self { name, digest, graph, layers, norms, card })
+    }
+
+    /// The bytes of the card beside a model file, or of the embedded network's; none where there
+    /// is no card.
+    ///
+    /// # Errors
+    /// When there is one that cannot be read.
+    pub fn card_bytes(path: Option<&Path>) -> Result<Option<Vec<u8>>, ModelError> {
+        let Some(path) = path else { return Ok(Some(EMBEDDED_CARD.to_vec())) };
+        let path = path.with_extension("json");
+        match std::fs::read(&path) {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(source) => Err(ModelError::Read { path: path.display().to_string(), source }),
+        }
     }
 
     pub fn layer_names(&self) -> Vec<&str> {

@@ -6,11 +6,12 @@ use tokio::runtime::{Builder, Runtime};
 
 use super::{
     Artifact, Checkpoint, ComparedRun, Run, RunQuery, RunSummary, SavedCheckpoint, Store,
-    StoreError, StoredSubject, SubjectId,
+    StoreError, StoredSubject, SubjectId, TuningClaim, TuningStep,
 };
 use crate::domain::{
     BitwidthPolicy, EpisodeRecord, HessianTrace, MethodKey, Quality, QuantizationRecord,
-    RunDescription, RunId, RunResult, SensitivityRecord, SubjectDescription,
+    RunDescription, RunId, RunResult, RunState, SensitivityRecord, SubjectDescription,
+    TuningDescription, TuningId, TuningRecord, TuningTest,
 };
 
 /// A [`Store`] with a runtime of its own; not for use inside asynchronous code.
@@ -92,4 +93,12 @@ wait_for! {
     fn sensitivities(subject: SubjectId, method: &MethodKey) -> Vec<SensitivityRecord>;
     fn keep_hessian_traces(subject: SubjectId, probes: u32, probed_images: u64, traces: &[HessianTrace]) -> ();
     fn hessian_traces(subject: SubjectId, probes: u32, probed_images: u64) -> Vec<HessianTrace>;
+    fn create_tuning(description: &TuningDescription) -> TuningClaim;
+    fn claim_tuning(id: TuningId) -> TuningClaim;
+    fn commit_tuning_epoch(claim: &TuningClaim, step: &TuningStep<'_>) -> ();
+    fn end_tuning(claim: &TuningClaim, state: RunState, error: Option<&str>, test: Option<&TuningTest>) -> ();
+    fn tuning_checkpoint(id: TuningId) -> Option<Vec<u8>>;
+    fn tuned_network(id: TuningId) -> Option<Vec<u8>>;
+    fn tuning(id: TuningId) -> TuningRecord;
+    fn newest_open_tuning() -> Option<TuningId>;
 }

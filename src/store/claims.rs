@@ -21,7 +21,7 @@ use crate::domain::{Budget, CostKind, Measure, RunDescription, RunId, RunState};
 /// Silence after which a process that cannot be looked up counts as gone.
 pub const LEASE: Duration = Duration::from_secs(30);
 
-const HEARTBEAT: Duration = Duration::from_secs(10);
+pub(super) const HEARTBEAT: Duration = Duration::from_secs(10);
 
 /// The runs this store may write.
 #[derive(Debug, Default)]
@@ -189,15 +189,15 @@ impl Store {
     }
 }
 
-/// Who works on a run that is stored as running.
-struct Lease {
+/// Who works on a run, or a tuning, that is stored as running.
+pub(super) struct Lease {
     run: RunId,
     owner: Owner,
     age: Duration,
 }
 
 impl Lease {
-    fn of(row: &SqliteRow) -> SqlxResult<Self> {
+    pub fn of(row: &SqliteRow) -> SqlxResult<Self> {
         let age_ms = now_unix_ms().saturating_sub(row.try_get("heartbeat_unix_ms")?);
         Ok(Self {
             run: row.try_get("id")?,
@@ -212,7 +212,11 @@ impl Lease {
         })
     }
 
-    fn is_alive(&self, here: &Owner) -> bool {
+    pub fn process_id(&self) -> u32 {
+        self.owner.process_id
+    }
+
+    pub fn is_alive(&self, here: &Owner) -> bool {
         self.age < LEASE && !self.owner.is_gone(here)
     }
 }

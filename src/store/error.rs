@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::domain::{RunId, RunState};
+use crate::domain::{RunId, RunState, TuningId};
 
 /// Every failure of the store; each names the file or the run.
 #[derive(Debug, thiserror::Error)]
@@ -111,6 +111,25 @@ pub enum StoreError {
 
     #[error("run {run}: episode {found} was committed where {expected} is next")]
     OutOfOrder { run: RunId, expected: u32, found: u32 },
+
+    #[error("there is no tuning {tuning} in {path}; haq finetune makes one")]
+    UnknownTuning { path: PathBuf, tuning: TuningId },
+
+    #[error(
+        "tuning {tuning} is being worked on by process {process_id}; end that process first, or \
+         wait until it has been silent for {} s",
+        super::LEASE.as_secs()
+    )]
+    TuningBusy { tuning: TuningId, process_id: u32 },
+
+    #[error("tuning {tuning} is completed; there is nothing left to do")]
+    TuningCompleted { tuning: TuningId },
+
+    #[error(
+        "tuning {tuning} is no longer this process's: it was taken over or deleted by another; \
+         nothing was written"
+    )]
+    TuningLost { tuning: TuningId },
 
     #[error("{path}: {source}")]
     Database { path: PathBuf, source: sqlx::Error },

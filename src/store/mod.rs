@@ -14,6 +14,7 @@ mod open;
 mod owner;
 mod rows;
 mod runs;
+mod tunings;
 
 use std::{
     path::{Path, PathBuf},
@@ -32,6 +33,7 @@ pub use error::StoreError;
 pub use list::{BestSummary, ComparedRun, RunQuery, RunSort, RunSummary};
 pub use measurements::{StoredSubject, SubjectId};
 pub use runs::Run;
+pub use tunings::{TuningClaim, TuningStep};
 
 /// One database file, open. Clones share it.
 ///

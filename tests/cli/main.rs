@@ -1,6 +1,7 @@
 //! The real program in a temporary folder: what is typed, what comes out, how it ends.
 
 mod common;
+mod finetune;
 mod inspect;
 mod integer;
 mod quantize;

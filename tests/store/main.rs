@@ -7,3 +7,4 @@ mod measurements;
 mod readme;
 mod runs;
 mod sharing;
+mod tunings;

@@ -7,6 +7,7 @@ use haq::{domain::Operand, store::BlockingStore};
 use crate::{
     common::{KEY, bits, checkpoint, description, episode, sql, temporary},
     measurements::{float, method, row, single, subject, trace},
+    tunings::{self, tuning},
 };
 
 fn readme() -> String {
@@ -28,6 +29,11 @@ fn every_documented_query_answers() {
     let single = single(0, Operand::Weight, 4);
     store.keep_sensitivities(subject, &method("gptq"), &[single]).unwrap();
     store.keep_hessian_traces(subject, 50, 256, &[trace(0)]).unwrap();
+    let claim = store.create_tuning(&tuning(Some(run))).unwrap();
+    for (epoch, top1) in [(0, 0.5), (1, 0.9)] {
+        let epoch = tunings::epoch(epoch, top1);
+        store.commit_tuning_epoch(&claim, &tunings::step(&epoch, true)).unwrap();
+    }
     let readme = readme();
     let queries: Vec<&str> =
         readme.split("```sql\n").skip(1).map(|block| block.split("```").next().unwrap()).collect();

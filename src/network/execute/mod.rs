@@ -307,6 +307,14 @@ impl Values<'_> {
     }
 }
 
+/// What one operation makes of its inputs, in ONNX order; gradients pass.
+///
+/// # Errors
+/// When the inputs do not fit the operation.
+pub fn compute(op: &Op, inputs: &[Option<&Tensor>]) -> Result<Tensor, tch::TchError> {
+    apply::apply(op, inputs)
+}
+
 /// A fused chain: by the loops where they can, by libtorch's operations otherwise.
 fn run_pass(fused: &FusedPass, values: &mut Values<'_>) -> Result<Tensor, tch::TchError> {
     let FusedPass { input, addend, pass, overwrite_input, overwrite_addend } = fused;

@@ -7,10 +7,13 @@
 mod affine;
 mod batch;
 mod linear;
+mod norms;
 mod padding;
 mod reshape;
 
 use super::{error::NetworkError, graph::Graph, ops::Op};
+
+pub use norms::FoldedNorm;
 
 impl Graph {
     /// The folded graph. Tensors that are left keep their ids and names.
@@ -22,15 +25,25 @@ impl Graph {
     /// # Errors
     /// [`NetworkError::Shape`] when the graph is not consistent in itself.
     pub fn folded(&self) -> Result<Self, NetworkError> {
+        Ok(self.folded_with_norms()?.0)
+    }
+
+    /// The folded graph, and the batch normalizations that went into its layers.
+    ///
+    /// # Errors
+    /// As [`Graph::folded`].
+    pub fn folded_with_norms(&self) -> Result<(Self, Vec<FoldedNorm>), NetworkError> {
         let mut graph = self.clone();
         reshape::settle_targets(&mut graph)?;
         graph.remove_unused();
         linear::normalize(&mut graph);
+        let norms = norms::remember(&graph);
         affine::fold(&mut graph);
         padding::fold(&mut graph);
         separate_weights(&mut graph);
         graph.remove_unused();
-        Ok(graph)
+        let norms = norms::keep_folded(&graph, norms);
+        Ok((graph, norms))
     }
 }
 

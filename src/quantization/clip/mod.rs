@@ -15,7 +15,7 @@ use crate::{
     network::Grid,
     quantization::{
         aciq::{AciqForm, activation_limits},
-        uniform::activation_grid,
+        uniform::{ActivationLevels, activation_grid},
     },
 };
 
@@ -63,7 +63,7 @@ pub struct TensorSample {
 }
 
 /// The grid an activation tensor gets at `bits`.
-pub fn activation_range(rule: RangeRule, bits: Bits, sample: &TensorSample) -> Grid {
+fn activation_range(rule: RangeRule, bits: Bits, sample: &TensorSample) -> Grid {
     let values = sample.values.as_slice();
     let (low, high) = (values[0], values[values.len() - 1]);
     match rule {
@@ -93,6 +93,17 @@ pub fn activation_range(rule: RangeRule, bits: Bits, sample: &TensorSample) -> G
         }
         RangeRule::Haq => haq::activation_range(bits, values),
     }
+}
+
+/// What an activation tensor is rounded to at `bits`: its grid, but one bit of a tensor that
+/// holds numbers below 0 is its sign, at the scale with the least squared error.
+pub fn activation_levels(rule: RangeRule, bits: Bits, sample: &TensorSample) -> ActivationLevels {
+    let values = sample.values.as_slice();
+    if bits.get() > 1 || values[0] >= 0.0 {
+        return ActivationLevels::Grid(activation_range(rule, bits, sample));
+    }
+    let total: f64 = values.iter().map(|x| f64::from(x.abs())).sum();
+    ActivationLevels::Signs { scale: (total / values.len() as f64) as f32 }
 }
 
 /// The value below which the given share of a sorted sample lies.

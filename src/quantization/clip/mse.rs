@@ -3,7 +3,7 @@
 use crate::{
     domain::Bits,
     network::Grid,
-    quantization::uniform::{WeightGrid, activation_grid, round_small},
+    quantization::uniform::{ActivationLevels, WeightGrid, activation_grid, round_small},
 };
 
 /// Candidate clip values between nothing and the largest magnitude.
@@ -111,11 +111,15 @@ fn best_ends(low: f32, high: f32, error: impl Fn((f32, f32)) -> f64) -> (f32, f3
 
 /// Mean square of what rounding adds to a sample, over the sample's variance; 0 for a sample
 /// that is constant.
-pub fn relative_noise(grid: &Grid, sample: &[f32]) -> f64 {
+pub fn relative_noise(levels: &ActivationLevels, sample: &[f32]) -> f64 {
     let n = sample.len() as f64;
     let mean = sample.iter().map(|&x| f64::from(x)).sum::<f64>() / n;
     let variance = sample.iter().map(|&x| (f64::from(x) - mean).powi(2)).sum::<f64>() / n;
-    if variance > 0.0 { rounding_error(grid, sample) / n / variance } else { 0.0 }
+    let error = match levels {
+        ActivationLevels::Grid(grid) => rounding_error(grid, sample),
+        signs => sample.iter().map(|&x| f64::from(x - signs.round(x)).powi(2)).sum(),
+    };
+    if variance > 0.0 { error / n / variance } else { 0.0 }
 }
 
 fn rounding_error(grid: &Grid, sample: &[f32]) -> f64 {

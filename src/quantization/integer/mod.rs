@@ -19,5 +19,7 @@ pub use fixed_point::{
 };
 pub use kernel::{CodeRange, Convolution, ConvolutionScratch, ConvolutionShape, Kernel};
 pub use measure::IntegerMeasured;
-pub use network::{IntegerNetwork, IntegerWorkspace, KernelChoice, with_integer_points};
+pub use network::{
+    IntegerNetwork, IntegerWorkspace, KernelChoice, WeightGrids, with_integer_points,
+};
 pub use threshold::{BatchNormSign, SignThreshold};

@@ -52,7 +52,7 @@ impl LayerCodes {
             _ => (1.0, 1.0),
         };
         let bias = bias_of(graph, layer, rows.n_rows, beta);
-        let bits = grids[0].bits();
+        let bits = grids.iter().map(WeightGrid::bits).max().unwrap_or(Bits::EIGHT);
         let mut codes = Self {
             bits,
             weights: Vec::with_capacity(rows.values.len()),

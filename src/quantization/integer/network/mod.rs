@@ -30,11 +30,9 @@ pub use points::with_integer_points;
 pub use steps::IntegerWorkspace;
 
 use crate::{
-    domain::BitwidthPolicy,
     network::{Graph, TensorId},
     quantization::{
-        error::QuantizationError, integer::IntegerError, quantized_network::Quantizer,
-        uniform::WeightGrid,
+        clip::RangeRule, error::QuantizationError, integer::IntegerError, uniform::WeightGrid,
     },
 };
 
@@ -60,11 +58,31 @@ impl IntegerNetwork {
     /// more than 32 bits.
     pub fn compile(
         graph: &Graph,
-        grids: &BTreeMap<TensorId, Vec<WeightGrid>>,
+        grids: &WeightGrids,
         image: &[usize],
         kernels: KernelChoice,
     ) -> Result<Self, QuantizationError> {
         Compiler::compile(graph, grids, image, kernels)
+    }
+
+    /// Compiles a network that rounds what its layers read; tensors that no layer reads get 8 bits.
+    ///
+    /// - `quantized`: folded, every weight a level of its grid
+    /// - `images`: for the ranges of these tensors, `[n, ...]`
+    /// - `rule`: how these ranges are chosen
+    ///
+    /// # Errors
+    /// As [`with_integer_points`] and [`IntegerNetwork::compile`].
+    pub fn of_quantized(
+        quantized: Graph,
+        grids: &WeightGrids,
+        images: &Tensor,
+        rule: RangeRule,
+        kernels: KernelChoice,
+    ) -> Result<Self, QuantizationError> {
+        let graph = with_integer_points(quantized, images, rule)?;
+        let image: Vec<usize> = images.size()[1..].iter().map(|&n| n as usize).collect();
+        Self::compile(&graph, grids, &image, kernels)
     }
 
     fn new(fake_quantized: Graph, steps: Vec<Step>, output: Value, image: &[usize]) -> Self {
@@ -128,28 +146,8 @@ fn by_code(codes: &[u8], values: &[f64]) -> Vec<f32> {
     codes.iter().map(|&code| values[usize::from(code)] as f32).collect()
 }
 
-impl Quantizer {
-    /// The network at `policy` on integers. Tensors that no layer reads get 8 bits.
-    ///
-    /// - `images`: for the ranges of these tensors, as for [`Quantizer::calibrate`]
-    ///
-    /// # Errors
-    /// As [`Quantizer::apply`] and [`IntegerNetwork::compile`].
-    pub fn integer_network(
-        &self,
-        policy: &BitwidthPolicy,
-        images: &Tensor,
-        kernels: KernelChoice,
-    ) -> Result<IntegerNetwork, QuantizationError> {
-        let graph = with_integer_points(self.apply(policy)?, images, self.method().activation_range)?;
-        let mut grids = BTreeMap::new();
-        for (index, (layer, bits)) in self.layers().iter().zip(policy.layers()).enumerate() {
-            grids.insert(layer.output, self.rounded(index, bits.weight)?.grids.clone());
-        }
-        let image: Vec<usize> = images.size()[1..].iter().map(|&n| n as usize).collect();
-        IntegerNetwork::compile(&graph, &grids, &image, kernels)
-    }
-}
+/// The weights' grids of a network's layers, by what the layer writes, one an output channel.
+pub type WeightGrids = BTreeMap<TensorId, Vec<WeightGrid>>;
 
 #[cfg(test)]
 mod tests;

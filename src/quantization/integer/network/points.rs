@@ -8,8 +8,8 @@ use tch::{Device, Tensor};
 use super::movement::{is_function, moves};
 use crate::{
     domain::Bits,
-    network::{Executable, Graph, Grid, Node, Op, TensorId},
-    quantization::{calibration::choose_grids, clip::RangeRule, error::QuantizationError},
+    network::{Executable, Graph, Node, Op, TensorId},
+    quantization::{calibration::choose_levels, clip::RangeRule, error::QuantizationError},
 };
 
 /// What a tensor holds where integers compute it.
@@ -42,17 +42,17 @@ pub fn with_integer_points(
         missing.keys().copied().filter(|&tensor| wide_grid(&graph, tensor).is_none()).collect();
     let eight = usize::from(Bits::EIGHT.get()) - 1;
     let executable = Executable::new(&graph, Device::Cpu)?;
-    let grids: BTreeMap<TensorId, Grid> =
-        choose_grids(&graph, &executable, &unmeasured, images, rule)?
+    let roundings: BTreeMap<TensorId, Op> =
+        choose_levels(&graph, &executable, &unmeasured, images, rule)?
             .into_iter()
-            .map(|(tensor, (grids, _))| (tensor, grids[eight]))
+            .map(|(tensor, (levels, _))| (tensor, levels[eight].op()))
             .collect();
     for (tensor, readers) in missing {
         let reads = |node: &Node| readers.contains(&node.output);
-        match (wide_grid(&graph, tensor), grids.get(&tensor)) {
+        match (wide_grid(&graph, tensor), roundings.get(&tensor)) {
             (Some(rounded), _) => graph.redirect(tensor, rounded, reads),
-            (None, Some(grid)) => {
-                graph.insert_between(tensor, Op::FakeQuantize(*grid), reads);
+            (None, Some(rounding)) => {
+                graph.insert_between(tensor, rounding.clone(), reads);
             }
             (None, None) => unreachable!("a tensor without a grid was measured"),
         }
