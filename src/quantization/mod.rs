@@ -18,6 +18,7 @@ mod quantized_network;
 mod reconstruction;
 mod rounding;
 mod scaling;
+mod sweep;
 mod uniform;
 
 pub use alone::{RoundedAlone, SingleRoundings};
@@ -42,4 +43,5 @@ pub use scaling::{
     analytic_bias_error, analytic_input_means, clipped_gaussian_mean, equalize,
     rectified_gaussian_mean, smooth,
 };
+pub use sweep::{MeasuredAlone, SingleRounding, sweep};
 pub use uniform::{WeightGrid, activation_grid};
