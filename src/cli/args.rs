@@ -148,7 +148,7 @@ pub struct SearchArgs {
     /// Policies to try
     #[arg(long, default_value_t = 200, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub episodes: u32,
-    /// Who proposes policies: ddpg, random or uniform
+    /// Who proposes policies: ddpg, random, uniform, greedy, ilp or evolution
     #[arg(long, default_value_t = Strategy::Ddpg, value_name = "NAME")]
     pub strategy: Strategy,
     /// Quality to keep: top1, top5, or without labels agreement, kl, mse

@@ -17,16 +17,31 @@ pub enum Strategy {
     Ddpg,
     Random,
     Uniform,
+    /// Gives up the widths that lose least for what they save.
+    Greedy,
+    /// The least sum of measured sensitivities, by an integer programme.
+    Ilp,
+    Evolution,
 }
 
 impl Strategy {
-    pub const ALL: [Strategy; 3] = [Strategy::Ddpg, Strategy::Random, Strategy::Uniform];
+    pub const ALL: [Strategy; 6] = [
+        Strategy::Ddpg,
+        Strategy::Random,
+        Strategy::Uniform,
+        Strategy::Greedy,
+        Strategy::Ilp,
+        Strategy::Evolution,
+    ];
 
     pub const fn word(self) -> &'static str {
         match self {
             Strategy::Ddpg => "ddpg",
             Strategy::Random => "random",
             Strategy::Uniform => "uniform",
+            Strategy::Greedy => "greedy",
+            Strategy::Ilp => "ilp",
+            Strategy::Evolution => "evolution",
         }
     }
 }
@@ -41,10 +56,10 @@ impl FromStr for Strategy {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        Strategy::ALL
-            .into_iter()
-            .find(|strategy| strategy.word() == text)
-            .ok_or_else(|| format!("{text:?} is not a strategy; ddpg, random or uniform is"))
+        Strategy::ALL.into_iter().find(|strategy| strategy.word() == text).ok_or_else(|| {
+            let words: Vec<&str> = Strategy::ALL.into_iter().map(Strategy::word).collect();
+            format!("{text:?} is not a strategy; {} are", words.join(", "))
+        })
     }
 }
 
@@ -130,7 +145,7 @@ pub struct LayerDescription {
 pub enum EpisodeKind {
     /// One bitwidth pair for all layers that are not pinned, tried for comparison.
     Reference,
-    /// Worked out from the noise that rounding adds to each layer, without any evaluation.
+    /// Worked out from what rounding does to each layer alone.
     Start,
     /// Uniformly random actions before the agent learns.
     WarmUp,

@@ -143,6 +143,25 @@ impl Evaluator {
         Ok(())
     }
 
+    /// The same over whole batches from the front, enough for `n_images` or all there are;
+    /// nothing runs again.
+    #[must_use]
+    pub fn first_images(&self, n_images: usize) -> Self {
+        let (mut batches, mut found, mut sums) = (Vec::new(), 0, Sums::default());
+        for batch in &self.batches {
+            if found >= n_images {
+                break;
+            }
+            found += batch.images.size()[0] as usize;
+            sums.add(&Sums::of(batch, &batch.float_outputs));
+            batches.push(batch.shallow_clone());
+        }
+        let n_images = found;
+        let wall_s = self.float.wall_s * n_images as f64 / self.n_images as f64;
+        let float = Measured { quality: sums.finish(n_images), wall_s };
+        Self { batches, settings: self.settings, n_images, float }
+    }
+
     pub fn n_images(&self) -> usize {
         self.n_images
     }

@@ -22,6 +22,7 @@ mod reconstruction;
 mod rounding;
 mod scaling;
 mod stored_size;
+mod sweep;
 mod training;
 mod uniform;
 mod weight_grids;
@@ -38,8 +39,8 @@ pub use hessian::{HessianSettings, TraceEstimate, hessian_traces};
 pub use integer::{
     BatchNormSign, CodeRange, Convolution, ConvolutionScratch, ConvolutionShape,
     FixedPointMultiplier, IntegerError, IntegerMeasured, IntegerNetwork, IntegerWorkspace, Kernel,
-    KernelChoice, Requantization, SignThreshold, rounding_divide_by_power_of_two,
-    WeightGrids, saturating_rounding_doubling_high_mul, with_integer_points,
+    KernelChoice, Requantization, SignThreshold, WeightGrids, rounding_divide_by_power_of_two,
+    saturating_rounding_doubling_high_mul, with_integer_points,
 };
 pub use method::{MeanInput, Method, RoundedReads, Rounding};
 pub use prefix::{KEPT_BYTES, PrefixEvaluator};
@@ -53,6 +54,7 @@ pub use scaling::{
     analytic_bias_error, analytic_input_means, clipped_gaussian_mean, equalize,
     rectified_gaussian_mean, smooth,
 };
+pub use sweep::{MeasuredAlone, SingleRounding, sweep};
 pub use training::{
     Augmentation, BatchNormTraining, EpochReport, RangeLearning, StepReport, Training,
     TrainingImages, TrainingSettings, TunedLayer, TunedNetwork, TunedRounding,

@@ -54,6 +54,13 @@ pub struct RoundedWeights {
     pub codebook: Vec<f32>,
 }
 
+impl RoundedWeights {
+    #[cfg(test)]
+    pub(super) fn on_grids(values: Vec<f32>, grids: Vec<WeightGrid>) -> Self {
+        Self { values, grids, codebook: Vec::new() }
+    }
+}
+
 impl Quantizer {
     /// Calibrates on `images`.
     ///

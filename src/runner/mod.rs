@@ -8,6 +8,7 @@ mod config;
 mod error;
 mod inputs;
 mod profiles;
+mod proposers;
 mod run;
 mod sensitivity;
 mod subject;

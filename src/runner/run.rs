@@ -3,19 +3,17 @@
 use crate::{
     domain::{
         BitwidthPolicy, Budget, EpisodeKind, EpisodeRecord, LayerBits, RunDescription, RunId,
-        RunResult, RunState, Strategy,
+        RunResult, RunState,
     },
     quantization::EvaluationSettings,
     runner::{
         RunnerError,
         config::{ImageCounts, RunConfig},
         inputs,
+        proposers::{new_proposer, restored_proposer},
     },
-    search::{
-        DdpgProposer, ListProposer, Model, Observer, Outcome, Plan, Problem, Proposer,
-        RandomProposer, SearchEvent, Session, Verdict, agent_config,
-    },
-    store::{BlockingStore, Checkpoint, SavedCheckpoint},
+    search::{Model, Outcome, Plan, Problem, Proposer, SearchEvent, Session, Verdict},
+    store::{BlockingStore, Checkpoint},
 };
 
 /// A run with everything in place to go on.
@@ -245,43 +243,4 @@ fn describe(
 fn evaluation_key(plan: &Plan, data_digest: &str) -> String {
     let method = serde_json::to_string(&plan.request.method).expect("a method is plain data");
     format!("model {} data {data_digest} method {method}", plan.model.digest)
-}
-
-fn new_proposer(plan: &Plan, session: &Session) -> Result<Box<dyn Proposer>, RunnerError> {
-    let (space, seed) = (plan.space.clone(), plan.request.seed);
-    Ok(match plan.request.strategy {
-        Strategy::Ddpg => {
-            let config = agent_config(&plan.space);
-            let proposer = DdpgProposer::new(space, observer(plan), config, seed)?;
-            Box::new(proposer.with_starts(session.starts(plan)?))
-        }
-        Strategy::Random => Box::new(RandomProposer::new(space, seed)),
-        Strategy::Uniform => Box::new(ListProposer::new(plan.uniform_policies())),
-    })
-}
-
-fn restored_proposer(
-    plan: &Plan,
-    session: &Session,
-    saved: Option<&SavedCheckpoint>,
-) -> Result<Box<dyn Proposer>, RunnerError> {
-    match (plan.request.strategy, saved.and_then(|saved| saved.state.as_ref())) {
-        (Strategy::Ddpg, Some((_, state))) if !state.is_empty() => {
-            let deltas = saved.map_or(&[][..], |saved| &saved.deltas);
-            let space = plan.space.clone();
-            let restored = DdpgProposer::restore(
-                space,
-                observer(plan),
-                agent_config(&plan.space),
-                state,
-                deltas,
-            )?;
-            Ok(Box::new(restored.with_starts(session.starts(plan)?)))
-        }
-        _ => new_proposer(plan, session),
-    }
-}
-
-fn observer(plan: &Plan) -> Observer {
-    Observer::new(&plan.workload.layers, plan.budgets.is_empty())
 }

@@ -2,11 +2,11 @@
 //! its loss curves along each layer's weights. Every figure is kept as it comes.
 
 use crate::{
-    domain::{Bits, HessianTrace, MethodKey, Operand, SensitivityRecord},
+    domain::{Bits, HessianTrace, Operand, SensitivityRecord},
     network::QuantizableLayer,
     quantization::{
-        HessianSettings, KEPT_BYTES, Method, PrefixEvaluator, Quantizer, RoundedAlone,
-        SingleRoundings, hessian_traces,
+        HessianSettings, KEPT_BYTES, MeasuredAlone, Method, PrefixEvaluator, Quantizer,
+        SingleRounding, hessian_traces, sweep,
     },
     runner::{
         RunnerError,
@@ -82,8 +82,9 @@ pub fn sensitivity(
     let key = method_key(name, *method);
     let known = if request.again { vec![] } else { store.sensitivities(float.subject, &key)? };
     let wanted = wanted(request, subject.model.layers.len());
-    let is_known = |&(layer, operand, bits): &Single| known.iter().any(is(layer, operand, bits));
-    let missing: Vec<Single> = wanted.iter().copied().filter(|one| !is_known(one)).collect();
+    let is_known = |single: &SingleRounding| known.iter().any(is(single));
+    let missing: Vec<SingleRounding> =
+        wanted.iter().copied().filter(|one| !is_known(one)).collect();
     if !missing.is_empty() {
         listener(SensitivityEvent::Calibrating { method: name });
         let images = subject.calibration.to_tensor();
@@ -93,16 +94,22 @@ pub fn sensitivity(
             None => subject.evaluator()?,
         };
         let mut prefix = PrefixEvaluator::new(&evaluator, quantizer.graph(), KEPT_BYTES)?;
-        let n_known = wanted.len() - missing.len();
-        let work = Work { store, float, key: &key, quantizer: &quantizer };
-        work.measure(&missing, &mut prefix, &mut |layer, done| {
-            listener(SensitivityEvent::Measured { layer, done: n_known + done, all: wanted.len() });
+        let mut done = wanted.len() - missing.len();
+        sweep(&quantizer, &mut prefix, &missing, &mut |measured| {
+            let records: Vec<_> =
+                measured.iter().map(|one| record(quantizer.layers(), one)).collect();
+            store.keep_sensitivities(float.subject, &key, &records)?;
+            done += records.len();
+            if let Some(first) = records.first() {
+                let (layer, all) = (first.name.as_str(), wanted.len());
+                listener(SensitivityEvent::Measured { layer, done, all });
+            }
+            Ok::<(), RunnerError>(())
         })?;
     }
     let stored = store.sensitivities(float.subject, &key)?;
-    let of_wanted = |&(layer, operand, bits): &Single| {
-        stored.iter().find(|record| is(layer, operand, bits)(record)).cloned()
-    };
+    let of_wanted =
+        |single: &SingleRounding| stored.iter().find(|record| is(single)(record)).cloned();
     let records = wanted.iter().filter_map(of_wanted).collect();
     let (traces, probed_images) = match request.hessian {
         Some(hessian) => traces(store, subject, float, hessian, request.again, listener)?,
@@ -111,98 +118,34 @@ pub fn sensitivity(
     Ok(Sensitivity { float, records, n_measured: missing.len(), traces, probed_images })
 }
 
-/// Layer, tensor and bits of a single rounding.
-type Single = (usize, Operand, Bits);
-
-fn is(layer: usize, operand: Operand, bits: Bits) -> impl Fn(&SensitivityRecord) -> bool {
-    move |record| (record.layer_index, record.operand, record.bits) == (layer, operand, bits)
+fn record(layers: &[QuantizableLayer], measured: &MeasuredAlone) -> SensitivityRecord {
+    let SingleRounding { layer_index, operand, bits } = measured.rounding;
+    SensitivityRecord {
+        layer_index,
+        name: layers[layer_index].name.clone(),
+        operand,
+        bits,
+        quality: measured.quality,
+        squared_error: measured.squared_error,
+    }
 }
 
-fn wanted(request: &SensitivityRequest, n_layers: usize) -> Vec<Single> {
+fn is(single: &SingleRounding) -> impl Fn(&SensitivityRecord) -> bool {
+    move |record| {
+        (record.layer_index, record.operand, record.bits)
+            == (single.layer_index, single.operand, single.bits)
+    }
+}
+
+fn wanted(request: &SensitivityRequest, n_layers: usize) -> Vec<SingleRounding> {
     let mut wanted = Vec::new();
-    for layer in 0..n_layers {
+    for layer_index in 0..n_layers {
         for operand in Operand::ALL.into_iter().filter(|one| request.operands.contains(one)) {
-            wanted.extend(request.bits.iter().map(|&bits| (layer, operand, bits)));
+            let at = |&bits: &Bits| SingleRounding { layer_index, operand, bits };
+            wanted.extend(request.bits.iter().map(at));
         }
     }
     wanted
-}
-
-struct Work<'a> {
-    store: &'a BlockingStore,
-    float: FloatFigures,
-    key: &'a MethodKey,
-    quantizer: &'a Quantizer,
-}
-
-impl Work<'_> {
-    /// Measures single roundings from the front of the network to its end, all that first
-    /// change one node together, and keeps them.
-    fn measure(
-        &self,
-        missing: &[Single],
-        prefix: &mut PrefixEvaluator<'_>,
-        told: &mut dyn FnMut(&str, usize),
-    ) -> Result<(), RunnerError> {
-        let layers = self.quantizer.layers();
-        let mut roundings = SingleRoundings::new(self.quantizer);
-        let mut done = 0;
-        for (first_changed, singles) in self.stops(missing, &mut roundings)? {
-            let rounded = singles
-                .iter()
-                .map(|&(layer, operand, bits)| roundings.at(layer, operand, bits))
-                .collect::<Result<Vec<RoundedAlone>, _>>()?;
-            let squared_errors: Vec<_> = rounded.iter().map(|one| one.squared_error).collect();
-            let graphs: Vec<_> = rounded.into_iter().map(|one| one.graph).collect();
-            let qualities = prefix.evaluate(first_changed, &graphs)?;
-            let mut records = Vec::new();
-            for ((single, squared_error), quality) in
-                singles.iter().zip(squared_errors).zip(qualities)
-            {
-                let &(_, operand, bits) = single;
-                let same = missing.iter().filter(|other| is_same_change(layers, single, other));
-                records.extend(same.map(|&(layer_index, ..)| SensitivityRecord {
-                    layer_index,
-                    name: layers[layer_index].name.clone(),
-                    operand,
-                    bits,
-                    quality,
-                    squared_error,
-                }));
-            }
-            self.store.keep_sensitivities(self.float.subject, self.key, &records)?;
-            done += records.len();
-            told(&layers[singles[0].0].name, done);
-        }
-        Ok(())
-    }
-
-    /// Single roundings by the node that they change first; of equal ones only the first.
-    fn stops(
-        &self,
-        missing: &[Single],
-        roundings: &mut SingleRoundings<'_>,
-    ) -> Result<Vec<(usize, Vec<Single>)>, RunnerError> {
-        let layers = self.quantizer.layers();
-        let mut stops = std::collections::BTreeMap::<usize, Vec<Single>>::new();
-        for (index, single) in missing.iter().enumerate() {
-            if missing[..index].iter().any(|earlier| is_same_change(layers, single, earlier)) {
-                continue;
-            }
-            let &(layer, operand, bits) = single;
-            let first_changed = roundings.at(layer, operand, bits)?.first_changed;
-            stops.entry(first_changed).or_default().push(*single);
-        }
-        Ok(stops.into_iter().collect())
-    }
-}
-
-/// Whether two single roundings change the same tensor in the same way: layers that read one
-/// tensor share it.
-fn is_same_change(layers: &[QuantizableLayer], a: &Single, b: &Single) -> bool {
-    let (one, other) = (&layers[a.0], &layers[b.0]);
-    let shared = a.1 == Operand::Activation && one.input == other.input;
-    (a.1, a.2) == (b.1, b.2) && (a.0 == b.0 || shared)
 }
 
 /// The Hessian's traces, from the database or estimated now, and the images they are from.

@@ -18,6 +18,8 @@ pub enum SearchError {
     Cost(String),
     #[error("the agent: {0}")]
     Agent(String),
+    #[error("the integer programme: {0}")]
+    Programme(String),
     #[error("the run cannot go on from what is stored: {0}")]
     Resume(String),
     /// Whoever listens could not keep an episode; the search stops rather than lose it.

@@ -1,14 +1,19 @@
 //! A plan with its network calibrated and its images at hand: policies can be judged.
 
-use std::cell::OnceCell;
+use std::{cell::OnceCell, collections::HashSet};
 
 use crate::{
     data::{Images, Splits},
     domain::{Bits, BitwidthPolicy, Operand, Quality},
-    quantization::{EvaluationSettings, Evaluator, QuantizationError, Quantizer},
+    quantization::{
+        EvaluationSettings, Evaluator, KEPT_BYTES, PrefixEvaluator, QuantizationError, Quantizer,
+        SingleRounding, sweep,
+    },
     search::{
         error::SearchError,
+        loss_table::LossTable,
         plan::Plan,
+        planned::Planner,
         run::{BudgetRange, PolicyCost as _, PolicyEvaluator},
         space::Decision,
         starts::starts,
@@ -17,6 +22,13 @@ use crate::{
 
 /// First episodes that are given when the search covers a range of budgets.
 const STARTS_OVER_A_RANGE: u32 = 8;
+
+/// Search images that sensitivities are measured on at most, and at least where there are so
+/// many: divergence is smooth, so that some hundreds tell as much as all.
+const SENSITIVITY_IMAGES: std::ops::RangeInclusive<usize> = 32..=512;
+
+/// What measuring sensitivities may cost, as a share of what the episodes do.
+const SENSITIVITY_SHARE: f64 = 0.25;
 
 /// Judges policies on the search images, and at the end on the test images.
 pub struct Session {
@@ -65,22 +77,33 @@ impl Session {
         self.search.n_images()
     }
 
-    /// Policies to start from, worked out from the noise of rounding alone.
+    /// Policies to start from, worked out from what rounding does to each layer alone.
     ///
-    /// With budgets they meet them; without, the first episodes' own limits, one each.
+    /// With budgets they meet them, those from measured sensitivities first; without, the first
+    /// episodes' own limits, one each. A method that learns anew at every policy has no
+    /// sensitivities of single tensors: noise alone speaks for it.
     ///
     /// # Errors
-    /// When a layer's weights cannot be rounded.
+    /// When a layer's weights cannot be rounded, or a network does not run.
     pub fn starts(&self, plan: &Plan) -> Result<Vec<BitwidthPolicy>, SearchError> {
+        let mut policies = Vec::new();
+        if plan.request.method.reconstruction.is_none() {
+            let losses = self.sensitivities(plan)?;
+            policies = Planner::IntegerProgramme.policies(plan, &losses, STARTS_OVER_A_RANGE)?;
+            if plan.budgets.is_empty() {
+                return Ok(policies);
+            }
+            policies.extend(Planner::Greedy.policies(plan, &losses, STARTS_OVER_A_RANGE)?);
+        }
+        policies.extend(self.noise_starts(plan)?);
+        let mut seen = HashSet::new();
+        policies.retain(|policy| seen.insert(policy.key()));
+        Ok(policies)
+    }
+
+    fn noise_starts(&self, plan: &Plan) -> Result<Vec<BitwidthPolicy>, SearchError> {
         let table = self.noise(plan)?;
-        let noise = |decision: Decision, bits: Bits| {
-            let of_layer = &table[decision.layer];
-            let widths = match decision.operand {
-                Operand::Weight => &of_layer.weight,
-                Operand::Activation => &of_layer.activation,
-            };
-            widths[usize::from(bits.get()) - 1]
-        };
+        let noise = |decision: Decision, bits: Bits| table.get(decision, bits);
         let cost = |policy: &BitwidthPolicy| plan.cost.cost(policy);
         if !plan.budgets.is_empty() {
             return Ok(starts(&plan.space, &plan.budgets, &noise, &cost));
@@ -93,22 +116,58 @@ impl Session {
         Ok((0..STARTS_OVER_A_RANGE).map(own).collect())
     }
 
-    fn noise(&self, plan: &Plan) -> Result<Vec<LayerNoise>, SearchError> {
-        let layers = plan.space.layers().iter().enumerate();
-        layers
-            .map(|(layer, choices)| {
-                let mut noise = LayerNoise::default();
-                for &bits in &choices.weight {
-                    noise.weight[usize::from(bits.get()) - 1] =
-                        self.quantizer.weight_noise(layer, bits)?;
-                }
-                for &bits in &choices.activation {
-                    noise.activation[usize::from(bits.get()) - 1] =
-                        self.quantizer.activation_noise(layer, bits);
-                }
-                Ok(noise)
-            })
-            .collect()
+    /// What rounding adds to each layer relative to its signal, in every layer that reads it.
+    fn noise(&self, plan: &Plan) -> Result<LossTable, SearchError> {
+        let space = &plan.space;
+        let mut table = LossTable::new(space.layers().len());
+        for &decision in space.decisions() {
+            for &bits in space.widths(decision) {
+                let noise = match decision.operand {
+                    Operand::Weight => self.quantizer.weight_noise(decision.layer, bits)?,
+                    Operand::Activation => {
+                        let n_readers = space.readers(decision.layer).count() as f64;
+                        n_readers * self.quantizer.activation_noise(decision.layer, bits)
+                    }
+                };
+                table.set(decision, bits, noise);
+            }
+        }
+        Ok(table)
+    }
+
+    /// The KL divergence from float that each decision alone brings at each width, on some of
+    /// the search images.
+    ///
+    /// # Errors
+    /// When a network does not run, or the method does more than to round tensors.
+    pub fn sensitivities(&self, plan: &Plan) -> Result<LossTable, SearchError> {
+        let space = &plan.space;
+        let at = |&decision: &Decision| {
+            let Decision { layer: layer_index, operand } = decision;
+            let of_width = move |&bits: &Bits| SingleRounding { layer_index, operand, bits };
+            space.widths(decision).iter().map(of_width)
+        };
+        let wanted: Vec<SingleRounding> = space.decisions().iter().flat_map(at).collect();
+        let evaluator = self.search.first_images(self.sensitivity_images(plan, wanted.len()));
+        let mut prefix = PrefixEvaluator::new(&evaluator, self.quantizer.graph(), KEPT_BYTES)?;
+        let mut table = LossTable::new(space.layers().len());
+        sweep(&self.quantizer, &mut prefix, &wanted, &mut |measured| {
+            for one in measured {
+                let SingleRounding { layer_index: layer, operand, bits } = one.rounding;
+                let kl = one.quality.kl.unwrap_or(f64::INFINITY);
+                table.set(Decision { layer, operand }, bits, kl);
+            }
+            Ok::<(), SearchError>(())
+        })?;
+        table.rise_with_fewer_bits(space);
+        Ok(table)
+    }
+
+    /// Images for so many single roundings; with the prefix kept, one costs half a pass.
+    fn sensitivity_images(&self, plan: &Plan, n_roundings: usize) -> usize {
+        let passes = SENSITIVITY_SHARE * f64::from(plan.request.episodes);
+        let images = passes * self.n_search_images() as f64 / (0.5 * n_roundings.max(1) as f64);
+        (images as usize).clamp(*SENSITIVITY_IMAGES.start(), *SENSITIVITY_IMAGES.end())
     }
 
     /// Float and `policy` on the test images, which nothing was chosen by.
@@ -123,14 +182,6 @@ impl Session {
         let quantized = evaluator.evaluate(&self.quantizer.apply(policy)?)?;
         Ok((evaluator.float().quality, quantized.quality))
     }
-}
-
-/// What rounding adds to one layer at 1 to 8 bits, relative to its signal; 0 where a width is
-/// not offered.
-#[derive(Debug, Clone, Copy, Default)]
-struct LayerNoise {
-    weight: [f64; 8],
-    activation: [f64; 8],
 }
 
 fn evaluator(

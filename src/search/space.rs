@@ -124,6 +124,12 @@ impl SearchSpace {
         }
     }
 
+    /// The layers that read the same tensor as `layer`, itself among them.
+    pub fn readers(&self, layer: usize) -> impl Iterator<Item = usize> + '_ {
+        let owner = self.layers[layer].tensor_owner;
+        (0..self.layers.len()).filter(move |&other| self.layers[other].tensor_owner == owner)
+    }
+
     /// The policy with the narrowest choice everywhere.
     pub fn narrowest(&self) -> BitwidthPolicy {
         self.each_layer(|widths| widths[0])

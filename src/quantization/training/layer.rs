@@ -374,7 +374,7 @@ mod tests {
         let rows = WeightRows::of(&graph, &graph.quantizable_layers()[0]);
         let bits = Bits::new(3).unwrap();
         let grids = single(&case.scale).iter().map(|&s| WeightGrid::new(bits, s)).collect();
-        let rounded = RoundedWeights { values: rows.values.clone(), grids };
+        let rounded = RoundedWeights::on_grids(rows.values.clone(), grids);
         let norm = FoldedNorm {
             output,
             weight: graph.constant(weight).unwrap().clone(),
@@ -499,7 +499,7 @@ mod tests {
             (1, vec![0.25, 0.25, 0.25, -0.25, -0.25, 0.25]),
         ] {
             let grid = WeightGrid::new(Bits::new(bits).unwrap(), 0.25);
-            let rounded = RoundedWeights { values: chosen.clone(), grids: vec![grid] };
+            let rounded = RoundedWeights::on_grids(chosen.clone(), vec![grid]);
             let latent = latent_weights(&rows, &rounded);
             let found: Vec<f32> = latent.iter().map(|&w| grid.round(w)).collect();
             assert_eq!(found, chosen, "{bits} bits");
