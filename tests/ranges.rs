@@ -125,6 +125,8 @@ fn a_dynamic_range_is_that_of_the_batch_it_rounds() {
     for name in ["dynamic", "dynamic-row"] {
         let quantizer = quantizer(name, &images);
         let graph = quantizer.apply(&uniform(&quantizer, pair(8, 3))).unwrap();
+        let written = graph.to_onnx().unwrap_err().to_string();
+        assert!(written.contains("DynamicQuantize"), "no ONNX operation rounds so: {written}");
         for batch in [images.narrow(0, 0, 7), images.narrow(0, 20, 30)] {
             let mut checked = [0; 2];
             for node in graph.nodes() {
@@ -355,6 +357,7 @@ fn what_is_no_number_or_too_large_is_named_by_every_method() {
             let error = quantizer.apply(&uniform(&quantizer, bits)).unwrap_err();
             assert!(matches!(error, QuantizationError::Bits { .. }), "{name}: {error}");
         }
+        assert!(quantizer.rounded(0, width(9)).is_err(), "{name}");
     }
     assert!(Bits::new(0).is_none() && Bits::new(17).is_none());
 }

@@ -176,12 +176,12 @@ impl Quantizer {
         match self.method.activation_range {
             RangeRule::Float => None,
             RangeRule::Dynamic { per_row } => {
-                let readers = self.layers.iter().filter(|layer| layer.input == tensor);
-                let has_rows = |layer: &QuantizableLayer| {
-                    let op = &self.graph.nodes()[layer.node].op;
-                    matches!(op, Op::Gemm { transpose_a: false, .. } | Op::MatMul)
-                };
-                let per_row = per_row && readers.into_iter().all(has_rows);
+                let mut readers = self.layers.iter().filter(|layer| layer.input == tensor);
+                let per_row = per_row
+                    && readers.all(|layer| {
+                        let op = &self.graph.nodes()[layer.node].op;
+                        matches!(op, Op::Gemm { transpose_a: false, .. } | Op::MatMul)
+                    });
                 Some(Op::DynamicQuantize { bits: bits.get(), per_row })
             }
             _ => Some(self.calibration.levels(tensor, bits).op()),
@@ -227,11 +227,18 @@ impl Quantizer {
     }
 
     /// The rounded weights of one layer, from the cache after the first time.
+    ///
+    /// # Errors
+    /// When there are more than 8 bits, or the moments of the layer's input cannot be inverted.
     pub fn rounded(
         &self,
         layer_index: usize,
         bits: Bits,
     ) -> Result<Arc<RoundedWeights>, QuantizationError> {
+        if bits > Bits::EIGHT {
+            let layer = self.layers[layer_index].name.clone();
+            return Err(QuantizationError::Bits { layer, bits });
+        }
         let key = (layer_index, bits);
         if let Some(rounded) = self.rounded.lock().expect("no holder panics").get(&key) {
             return Ok(rounded.clone());

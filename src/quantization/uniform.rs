@@ -245,9 +245,30 @@ mod tests {
         fn quantizing_twice_is_quantizing_once(
             width in 1u8..=8, scale in 1e-3f32..10.0, weight in -50f32..50.0
         ) {
-            let grid = WeightGrid::new(bits(width), scale);
-            let once = grid.round(weight);
-            prop_assert_eq!(grid.round(once), once);
+            let bits = bits(width);
+            for grid in [
+                WeightGrid::new(bits, scale),
+                WeightGrid::narrow(bits, scale),
+                WeightGrid::affine(bits, -scale, 3.0 * scale),
+                WeightGrid::new(bits, scale).stretched(1.7, 0.3),
+                WeightGrid::zero(),
+            ] {
+                let once = grid.round(weight);
+                prop_assert_eq!(grid.round(once), once, "{:?}", grid);
+            }
+        }
+
+        #[test]
+        fn symmetric_grids_treat_both_signs_alike(
+            width in 2u8..=8, scale in 1e-3f32..10.0, weight in -50f32..50.0
+        ) {
+            let grid = WeightGrid::narrow(bits(width), scale);
+            prop_assert_eq!(grid.round(-weight), -grid.round(weight));
+            let full = WeightGrid::new(bits(width), scale).round(weight);
+            prop_assert!(full == grid.round(weight) || full < 0.0, "only one level more, below 0");
+            let affine = activation_grid(bits(width), 0.0, scale);
+            prop_assert_eq!(affine.zero_point, 0);
+            prop_assert_eq!(affine.round(-weight.abs()), 0.0);
         }
 
         #[test]

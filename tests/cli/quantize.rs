@@ -39,7 +39,7 @@ fn assert_is_plot(path: &Path) {
 #[test]
 fn a_comparison_has_every_method_at_every_choice_of_bits() {
     let folder = Folder::new();
-    let names = ["gptq", "block", "dynamic-row", "aciq-allocated", "haq", "codebook", "min-max"];
+    let names = ["gptq", "dynamic-row", "aciq-allocated", "haq", "codebook", "min-max"];
     let all = names.join(",");
     let more = ["--methods", &all, "--pin", "first=8,last=8", "--repeats", "2", "--hw", "t4"];
     let answer = quantize(&folder, &more);

@@ -50,12 +50,8 @@ fn histogram(values: &[f32], largest: f32) -> Vec<f64> {
 fn divergence(counts: &[f64], end: usize, n_levels: usize) -> f64 {
     let mut whole = counts[..end].to_vec();
     whole[end - 1] += counts[end..].iter().sum::<f64>();
-    let rounded = merged(&counts[..end], n_levels);
-    if !smooth(&mut whole) {
-        return f64::INFINITY;
-    }
-    let mut rounded = rounded;
-    if !smooth(&mut rounded) {
+    let mut rounded = merged(&counts[..end], n_levels);
+    if !smooth(&mut whole) || !smooth(&mut rounded) {
         return f64::INFINITY;
     }
     whole.iter().zip(&rounded).map(|(p, q)| p * (p / q).ln()).sum()

@@ -235,6 +235,20 @@ mod tests {
     }
 
     #[test]
+    fn the_least_error_falls_with_every_bit() {
+        let tail = |i: i32| -(1.0 - (i as f32 / 500.5).abs()).ln() * (i as f32 + 0.1).signum();
+        let signed: Vec<f32> = (-500..=500).map(tail).collect();
+        let rectified = signed.iter().map(|x| x.max(0.0)).collect();
+        for sample in [signed, rectified].map(sample) {
+            let noise = |width| {
+                let grid = activation_range(RangeRule::Mse, bits(width), &sample);
+                relative_noise(&grid, &sample.values)
+            };
+            assert!((1..8).all(|width| noise(width + 1) < noise(width)), "{}", sample.values[0]);
+        }
+    }
+
+    #[test]
     fn signed_tensors_keep_both_ends() {
         let sample = sample((-300..=100).map(|i| i as f32 / 100.0).collect());
         for rule in [RangeRule::Mse, RangeRule::MinMax, RangeRule::Ema(0.5)] {

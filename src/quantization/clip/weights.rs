@@ -188,6 +188,18 @@ mod tests {
     }
 
     #[test]
+    fn the_least_error_falls_with_every_bit_on_every_kind_of_grid() {
+        let tail = |i: i32| -(1.0 - (i as f32 / 500.5).abs()).ln() * (i as f32 + 0.1).signum();
+        let row: Vec<f32> = (-500..=500).map(tail).collect();
+        for levels in LEVELS {
+            let errors: Vec<f64> = (1..=8)
+                .map(|width| error(&grid(WeightClip::Mse, levels, width, &row), &row))
+                .collect();
+            assert!(errors.windows(2).all(|pair| pair[1] < pair[0]), "{levels:?}: {errors:?}");
+        }
+    }
+
+    #[test]
     fn strange_channels_have_finite_grids() {
         for (name, row) in [
             ("zeros", vec![0.0; 30]),
