@@ -55,7 +55,7 @@ fn float(rng: &mut ChaCha8Rng) -> Layer {
     let bias = Tensor::zeros([channels], (Kind::Float, tch::Device::Cpu));
     let run = move || {
         let output = image.conv2d(&weight, Some(&bias), [1, 1], [1, 1], [1, 1], 1);
-        black_box(output);
+        let _ = black_box(output);
     };
     Layer { name: "float", run: Box::new(run) }
 }

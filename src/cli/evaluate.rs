@@ -31,6 +31,9 @@ pub fn run(global: &Global, args: &EvaluateArgs) -> anyhow::Result<Ending> {
         );
     }
     let settings = evaluation_settings(&args.machine)?;
+    if args.integer.is_some() && settings.device != tch::Device::Cpu {
+        return Err(UsageError("--integer runs on the processor; leave --device out".into()).into());
+    }
     let model = Model::load(args.input.model.as_deref())?;
     let dataset = dataset(args, &model)?;
     let split = match args.split {
@@ -195,7 +198,7 @@ impl Results {
     fn text(&self) -> String {
         let mut rows = vec![("float", self.float), ("quantized", self.quantized)];
         if let Some(integer) = &self.integer {
-            rows.push(("its points", integer.fake_quantized));
+            rows.push(("fake-quant", integer.fake_quantized));
             rows.push(("integer", integer.integer));
         }
         let line = |(name, measured): &(&str, Measured)| {
@@ -209,7 +212,7 @@ impl Results {
         let mut text: String = rows.iter().map(line).collect();
         if let Some(integer) = &self.integer {
             text.push_str(&format!(
-                "integers and floats that round at their points give the same class to {:.2} % of the images\n",
+                "integers and floats that round where they do give the same class to {:.2} % of the images\n",
                 integer.same_class * 100.0
             ));
         }

@@ -54,10 +54,14 @@ impl WeightRows {
 
     /// The array that `values` stand for, in the layer's own layout.
     pub fn to_array(&self, values: &[f32]) -> Array {
-        if self.transposed {
-            Array::f32(self.shape.clone(), transpose(values, self.n_rows, self.n_columns))
-        } else {
-            Array::f32(self.shape.clone(), values.to_vec())
+        Array::f32(self.shape.clone(), self.in_layout(values))
+    }
+
+    /// The numbers of that array, of whatever kind.
+    pub fn in_layout<T: Copy + Default>(&self, values: &[T]) -> Vec<T> {
+        match self.transposed {
+            true => transpose(values, self.n_rows, self.n_columns),
+            false => values.to_vec(),
         }
     }
 
@@ -76,8 +80,8 @@ impl WeightRows {
     }
 }
 
-fn transpose(values: &[f32], n_rows: usize, n_columns: usize) -> Vec<f32> {
-    let mut out = vec![0.0; values.len()];
+fn transpose<T: Copy + Default>(values: &[T], n_rows: usize, n_columns: usize) -> Vec<T> {
+    let mut out = vec![T::default(); values.len()];
     for row in 0..n_rows {
         for column in 0..n_columns {
             out[column * n_rows + row] = values[row * n_columns + column];

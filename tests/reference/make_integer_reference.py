@@ -4,7 +4,7 @@
     python tests/reference/make_integer_reference.py
 
 Only the rules of the papers and of gemmlowp are used: the high product and the division that round, an accumulator that is
-shifted left by what its reach leaves free, the addition that shifts codes by 20. Images, weights and outputs are [c, h, w].
+shifted left with saturation to 22 digits behind the point of its code, the addition that shifts codes by 20. Images, weights and outputs are [c, h, w].
 Scales are multiples of 2^-16, so that they are the same numbers in f32 and f64.
 """
 
@@ -42,13 +42,15 @@ def multiply(x, mantissa, exponent):
     return divide(high_product(shifted, mantissa), max(-exponent, 0))
 
 
-def requantize(sums, ratio, reach, grid, clip):
-    headroom = 31 - max(reach, 1).bit_length()
-    headroom = min(headroom, max(0, math.floor(math.log2(ratio) + 31)))
-    mantissa, exponent = multiplier(ratio / 2**headroom)
+def requantize(sums, ratio, grid, clip):
+    mantissa, exponent = multiplier(ratio)
+    left = min(31, max(0, 22 + exponent))
     low, high = (code(grid, bound) for bound in clip)
-    shown = (multiply(x << headroom, mantissa, exponent) + grid["zero_point"] for x in sums)
-    return [max(low, min(high, x)) for x in shown]
+    codes = []
+    for x in sums:
+        saturated = max(-(2**31), min(2**31 - 1, x << left))
+        codes.append(divide(high_product(saturated, mantissa), left - exponent) + grid["zero_point"])
+    return [max(low, min(high, x)) for x in codes]
 
 
 def code(grid, x):
@@ -68,10 +70,6 @@ def draw_clip():
 
 def centred(image, grid):
     return [code(grid, x) - grid["zero_point"] for x in image]
-
-
-def magnitude(grid):
-    return max(grid["high"] - grid["zero_point"], grid["zero_point"])
 
 
 def window_places(size, kernel, stride, padding, dilation):
@@ -110,8 +108,7 @@ def convolution(size, ins, outs, groups, kernel, stride, padding, dilation, bits
             sums.append(bias[o] + sum(
                 row[c * kernel[0] * kernel[1] + tap] * codes[(first + c) * area + place]
                 for c in range(ins // groups) for tap, place in taps))
-        reach = sum(map(abs, row)) * magnitude(grid) + abs(bias[o])
-        result += requantize(sums, grid["scale"] * scales[o] / out["scale"], reach, out, clip)
+        result += requantize(sums, grid["scale"] * scales[o] / out["scale"], out, clip)
     return {
         "kind": "conv", "channels": ins, "size": size, "image": image, "grids": [grid], "output": out, "clip": clip,
         "kernel": kernel, "stride": stride, "padding": padding, "dilation": dilation, "groups": groups,
@@ -126,7 +123,7 @@ def addition(levels, subtract):
     twice = 2 * max(grid["scale"] for grid in grids)
     a, b = ([multiply(x << 20, *multiplier(grid["scale"] / twice)) for x in centred(image, grid)] for grid in grids)
     sums = [x - y if subtract else x + y for x, y in zip(a, b)]
-    codes = requantize(sums, twice / 2**20 / out["scale"], 255 << 20, out, clip)
+    codes = requantize(sums, twice / 2**20 / out["scale"], out, clip)
     return {"kind": "sub" if subtract else "add", "channels": channels, "size": size, "image": image, "grids": grids,
             "output": out, "clip": clip, "codes": codes}
 
@@ -136,7 +133,7 @@ def concat(levels):
     image, grids, out, clip = draw_image(channels, size), [draw_grid(n) for n in levels], draw_grid(255), draw_clip()
     codes = []
     for grid in grids:
-        codes += requantize(centred(image, grid), grid["scale"] / out["scale"], magnitude(grid), out, clip)
+        codes += requantize(centred(image, grid), grid["scale"] / out["scale"], out, clip)
     return {"kind": "concat", "channels": channels, "size": size, "image": image, "grids": grids, "output": out, "clip": clip,
             "codes": codes}
 
@@ -149,7 +146,7 @@ def average_pool(size, kernel, stride, padding, count_padding):
     unit, result = math.lcm(*counts), []
     for c in range(channels):
         sums = [sum(codes[c * area + place] for _, place in taps) * (unit // n) for taps, n in zip(windows, counts)]
-        result += requantize(sums, grid["scale"] / unit / out["scale"], magnitude(grid) * unit, out, clip)
+        result += requantize(sums, grid["scale"] / unit / out["scale"], out, clip)
     return {"kind": "average_pool", "channels": channels, "size": size, "image": image, "grids": [grid], "output": out,
             "clip": clip, "kernel": kernel, "stride": stride, "padding": padding, "dilation": [1, 1],
             "count_padding": count_padding, "codes": result}

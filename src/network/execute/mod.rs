@@ -57,6 +57,13 @@ impl Executable {
         Self::with_floats(graph, Device::Cpu, Kind::Double)
     }
 
+    /// This with another value for one constant, of the kind that is given.
+    #[must_use]
+    pub fn with_constant(mut self, tensor: TensorId, value: Tensor) -> Self {
+        self.constants[tensor.index()] = Some(value);
+        self
+    }
+
     fn with_floats(graph: &Graph, device: Device, floats: Kind) -> Result<Self, NetworkError> {
         let mut constants: Vec<Option<Tensor>> = (0..graph.n_tensors()).map(|_| None).collect();
         for (tensor, array) in graph.constants() {

@@ -90,16 +90,21 @@ pub fn rounding_divide_by_power_of_two(x: i32, exponent: u32) -> i32 {
     (i64::from(x) >> exponent) as i32 + i32::from(remainder > threshold)
 }
 
+/// Binary digits behind the point that a code has between its two roundings.
+pub const FRACTION_BITS: i32 = 22;
+
 /// From an accumulator to the codes of a tensor, a fused ReLU or clip as bounds.
 ///
-/// The accumulator is first shifted left as far as its reach allows. The high product and the
-/// division each round, and without the bits that the shift gains the first rounding would
-/// make ties of sums that are none, which the second then rounds away from zero.
+/// The accumulator is first shifted left, with saturation, as gemmlowp does for multipliers of
+/// 1 and more: the high product is then the code with [`FRACTION_BITS`] digits behind the point,
+/// which the division rounds. What saturates is more than 8 bits hold, and ends at a bound.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Requantization {
-    /// To the left, before the multiplication.
-    headroom: u32,
     multiplier: FixedPointMultiplier,
+    /// Bits to the left before the multiplication.
+    left: u32,
+    /// Bits to the right after it.
+    right: u32,
     zero_point: i32,
     low: i32,
     high: i32,
@@ -107,31 +112,46 @@ pub struct Requantization {
 
 impl Requantization {
     /// - `ratio`: scale of the accumulator over the scale of the codes
-    /// - `reach`: the largest magnitude of an accumulator
-    /// - `low`, `high`: the smallest and the largest code
+    /// - `low`, `high`: the smallest and the largest code, of at most 8 bits
     ///
     /// # Errors
     /// As [`FixedPointMultiplier::from_real`].
-    pub fn new(
-        ratio: f64,
-        reach: i64,
-        zero_point: i32,
-        (low, high): (i32, i32),
-    ) -> Result<Self, IntegerError> {
-        const BITS: u32 = 31;
-        let used = i64::BITS - reach.max(1).leading_zeros();
-        let headroom = BITS.saturating_sub(used);
-        // A multiplier that the shift would make too small to hold keeps its bits.
-        let room = (ratio.max(f64::MIN_POSITIVE).log2() + f64::from(BITS)).max(0.0) as u32;
-        let headroom = headroom.min(room);
-        let multiplier = FixedPointMultiplier::from_real(ratio / f64::from(headroom).exp2())?;
-        Ok(Self { headroom, multiplier, zero_point, low, high })
+    pub fn new(ratio: f64, zero_point: i32, (low, high): (i32, i32)) -> Result<Self, IntegerError> {
+        const LARGEST: i32 = 31;
+        let multiplier = FixedPointMultiplier::from_real(ratio)?;
+        let left = (FRACTION_BITS + multiplier.shift).clamp(0, LARGEST);
+        let right = (left - multiplier.shift).clamp(0, LARGEST);
+        Ok(Self { multiplier, left: left as u32, right: right as u32, zero_point, low, high })
     }
 
-    /// The code of an accumulator that is within the reach.
+    /// What the accumulator is multiplied by in all.
+    pub fn ratio(&self) -> f64 {
+        self.multiplier.to_real()
+    }
+
+    /// Bits that the accumulator is shifted by before and after the multiplication.
+    pub(super) fn shifts(&self) -> (u32, u32) {
+        (self.left, self.right)
+    }
+
+    pub(super) fn mantissa(&self) -> i32 {
+        self.multiplier.mantissa
+    }
+
+    pub(super) fn zero_point(&self) -> i32 {
+        self.zero_point
+    }
+
+    pub(super) fn bounds(&self) -> (i32, i32) {
+        (self.low, self.high)
+    }
+
     #[inline]
     pub fn apply(&self, accumulator: i32) -> i32 {
-        let code = self.multiplier.apply(accumulator << self.headroom);
+        let shifted = i64::from(accumulator) << self.left;
+        let saturated = shifted.clamp(i64::from(i32::MIN), i64::from(i32::MAX)) as i32;
+        let product = saturating_rounding_doubling_high_mul(saturated, self.multiplier.mantissa);
+        let code = rounding_divide_by_power_of_two(product, self.right);
         code.saturating_add(self.zero_point).max(self.low).min(self.high)
     }
 }
@@ -184,11 +204,11 @@ mod tests {
 
     #[test]
     fn codes_stay_between_the_bounds_of_a_fused_relu() {
-        for reach in [1000, i64::from(i32::MAX)] {
-            let relu = Requantization::new(0.5, reach, 10, (10, 255)).unwrap();
-            for (accumulator, code) in [(-40, 10), (40, 30), (1000, 255), (-1000, 10)] {
-                assert_eq!(relu.apply(accumulator), code, "{accumulator} of {reach}");
-            }
+        let relu = Requantization::new(0.5, 10, (10, 255)).unwrap();
+        for (accumulator, code) in
+            [(-40, 10), (40, 30), (41, 31), (1000, 255), (i32::MAX, 255), (i32::MIN, 10)]
+        {
+            assert_eq!(relu.apply(accumulator), code, "{accumulator}");
         }
     }
 
@@ -218,18 +238,14 @@ mod tests {
         }
 
         #[test]
-        fn codes_are_the_rounded_quotient_but_next_to_ties(
-            log in -20f64..0.0, reach_bits in 4u32..24, share in -1f64..=1.0,
-        ) {
-            let (ratio, reach) = (log.exp2(), 1i64 << reach_bits);
-            let accumulator = (share * reach as f64) as i32;
-            let made = Requantization::new(ratio, reach, 0, (i32::MIN, i32::MAX)).unwrap();
+        fn codes_are_the_rounded_quotient_but_next_to_ties(log in -30f64..20.0, real in -900f64..900.0) {
+            let ratio = log.exp2();
+            let accumulator = (real / ratio).clamp(-2e9, 2e9) as i32;
+            let made = Requantization::new(ratio, 100, (0, 255)).unwrap();
             let exact = f64::from(accumulator) * ratio;
             let to_tie = ((exact - exact.floor()) - 0.5).abs();
-            // Half a unit of the high product, and the multiplier's own rounding.
-            let unit = f64::from(reach_bits).exp2() * ratio * f64::exp2(-29.0);
-            prop_assume!(to_tie > unit);
-            prop_assert_eq!(f64::from(made.apply(accumulator)), exact.round());
+            prop_assume!(to_tie > f64::from(-FRACTION_BITS).exp2());
+            prop_assert_eq!(f64::from(made.apply(accumulator)), (exact.round() + 100.0).clamp(0.0, 255.0));
         }
 
         #[test]

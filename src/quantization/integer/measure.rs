@@ -17,7 +17,7 @@ use crate::{
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct IntegerMeasured {
     pub integer: Measured,
-    /// In double precision: floats of 32 bits round differently from run to run of an idea.
+    /// In double precision, see [`IntegerNetwork::reference`].
     pub fake_quantized: Measured,
     /// Share of images to which both give the same class.
     pub same_class: f64,
@@ -33,9 +33,9 @@ impl Evaluator {
         network: &IntegerNetwork,
     ) -> Result<IntegerMeasured, QuantizationError> {
         let (integer, classes) = self.pass(&[], |_, images| integer_outputs(network, images))?;
-        let executable = Executable::in_double(network.fake_quantized())?;
+        let executable = network.reference()?;
         let (fake_quantized, expected) = self.pass(&[executable], |executables, images| {
-            Ok(executables[0].run(images)?.flatten(1, -1).to_kind(Kind::Float))
+            Ok(network.run_reference(&executables[0], images)?.flatten(1, -1))
         })?;
         let same = classes.iter().zip(&expected).filter(|(a, b)| a == b).count();
         let same_class = same as f64 / self.n_images() as f64;

@@ -10,6 +10,7 @@ mod fixed_point;
 mod kernel;
 mod measure;
 mod network;
+mod requantizer;
 mod threshold;
 
 pub use error::IntegerError;

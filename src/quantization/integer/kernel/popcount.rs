@@ -59,20 +59,34 @@ fn weighted_counts_plain(
 ) -> [Counts; 2] {
     let words = window.len() / planes[0];
     let n_positive = planes[1] - usize::from(signed);
-    let mut sums = [[0; LANES]; 2];
+    let (mut positive, mut negative) = ([0; LANES], [0; LANES]);
     for (word, filters) in filters.chunks_exact(planes[1] * LANES).enumerate() {
-        for i in 0..planes[0] {
-            let x = window[i * words + word];
-            for (j, filter) in filters.chunks_exact(LANES).enumerate() {
-                let filter: &Counts = filter.try_into().expect("16 filters are beside each other");
-                let sums = &mut sums[usize::from(j >= n_positive)];
-                for lane in 0..LANES {
-                    sums[lane] += u64::from((x & filter[lane]).count_ones()) << (i + j);
-                }
-            }
+        let window = &window[word..];
+        let mut filters = filters.chunks_exact(LANES).enumerate();
+        for (j, filter) in filters.by_ref().take(n_positive) {
+            add_plane(&mut positive, window, words, filter, j);
+        }
+        for (j, filter) in filters {
+            add_plane(&mut negative, window, words, filter, j);
         }
     }
-    sums
+    [positive, negative]
+}
+
+/// Adds what one plane of 16 filters counts with every plane of the window's word.
+#[inline(always)]
+fn add_plane(sums: &mut Counts, window: &[u64], words: usize, filter: &[u64], weight: usize) {
+    let filter: &Counts = filter.try_into().expect("16 filters are beside each other");
+    let mut own = [0; LANES];
+    // From the highest plane down, so that each earlier one doubles at every step.
+    for x in window.iter().step_by(words).rev() {
+        for lane in 0..LANES {
+            own[lane] = 2 * own[lane] + u64::from((x & filter[lane]).count_ones());
+        }
+    }
+    for lane in 0..LANES {
+        sums[lane] += own[lane] << weight;
+    }
 }
 
 /// How many valid places have the same sign.

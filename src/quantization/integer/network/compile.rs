@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use super::{
     IntegerNetwork,
     addition::Addition,
-    layer::LayerCodes,
+    layer::{ExactConstant, Follower, LayerCodes},
     movement::{self, is_function, moves},
     pool::Pool,
+    reference::{Reference, TwoStepRounding},
     steps::{Slots, Source, Step},
     value::{CodeGrid, Form, SumChannel, Sums, Value, channels_of, count},
 };
@@ -17,7 +18,7 @@ use crate::{
         error::QuantizationError,
         integer::{
             BatchNormSign, Convolution, ConvolutionShape, IntegerError, Kernel, Requantization,
-            SignThreshold,
+            SignThreshold, requantizer::Requantizer,
         },
         uniform::WeightGrid,
     },
@@ -42,6 +43,8 @@ pub(super) struct Compiler<'a> {
     values: BTreeMap<TensorId, Value>,
     slots: Slots,
     steps: Vec<Step>,
+    exact: Vec<(TensorId, ExactConstant)>,
+    roundings: BTreeMap<TensorId, TwoStepRounding>,
 }
 
 impl<'a> Compiler<'a> {
@@ -62,6 +65,8 @@ impl<'a> Compiler<'a> {
             values: BTreeMap::from([(input, Value { shape, form: Form::Image { moved: None } })]),
             slots: Slots::default(),
             steps: Vec::new(),
+            exact: Vec::new(),
+            roundings: BTreeMap::new(),
         };
         let nodes = graph.nodes().to_vec();
         for (position, node) in nodes.iter().enumerate() {
@@ -78,7 +83,9 @@ impl<'a> Compiler<'a> {
             let reason = "as a network of its own; it gives the image back".to_owned();
             return Err(IntegerError::Unsupported { node: name, op: "input", reason }.into());
         }
-        Ok(IntegerNetwork::new(compiler.graph, compiler.steps, last, image))
+        let Self { graph, steps, exact, roundings, .. } = compiler;
+        let reference = Reference { graph, exact, roundings };
+        Ok(IntegerNetwork { reference, steps, output: last, n_image: count(image) })
     }
 
     /// What a node's output is, after the steps that compute it were added; none for a node
@@ -169,8 +176,15 @@ impl<'a> Compiler<'a> {
             }
             Form::Sums { slot, sums } => {
                 let channels = requantizations(node, sums, grid)?;
+                // Of layers the scales were settled so that the ratio is exact.
+                let divisor = match (channels.as_slice(), sums.channels.as_slice()) {
+                    ([one], [sum]) if one.ratio() > 0.0 => sum.scale / one.ratio(),
+                    _ => grid.scale,
+                };
+                self.roundings.insert(node.output, TwoStepRounding::Codes { divisor });
+                let requantizer = Requantizer::new(&channels);
                 let to = self.slots.codes();
-                self.steps.push(Step::Requantize { from: *slot, channels, to });
+                self.steps.push(Step::Requantize { from: *slot, requantizer, to });
                 Ok(Form::Codes { slot: to, grid })
             }
         }
@@ -188,9 +202,13 @@ impl<'a> Compiler<'a> {
             return Err(unsupported(node, "with weights that are not constant".into()).into());
         };
         let (slot, grid) = codes(node, value)?;
-        let signs_follow = only_signs_follow(&self.graph, node.output);
+        let follower = match only_signs_follow(&self.graph, node.output) {
+            true => Follower::Sign,
+            false => next_grid(&self.graph, node.output).map_or(Follower::Other, Follower::Grid),
+        };
         let grids = self.grids.get(&node.output).map_or(&[][..], Vec::as_slice);
-        let settled = LayerCodes::settle(&mut self.graph, &layer, grids, grid.scale, signs_follow)?;
+        let mut settled = LayerCodes::settle(&mut self.graph, &layer, grids, grid.scale, follower)?;
+        self.exact.append(&mut settled.exact);
         if settled.scales.iter().any(|scale| *scale < 0.0) {
             return Err(unsupported(node, "with alpha below 0".into()).into());
         }
@@ -262,7 +280,9 @@ impl<'a> Compiler<'a> {
         let subtract = node.op == Op::Sub;
         let addition = Addition::new([x.scale, y.scale], zero_points, subtract)
             .map_err(|error| error.at(node))?;
-        let sums = Sums::new(vec![SumChannel::new(addition.scale, addition.reach)]);
+        let unit = addition.scale;
+        self.roundings.insert(node.output, TwoStepRounding::Operands { unit });
+        let sums = Sums::new(vec![SumChannel::new(unit, addition.reach)]);
         let to = self.slots.sums();
         self.steps.push(Step::Add { from: [first, second], addition, to });
         Ok(Form::Sums { slot: to, sums })
@@ -546,6 +566,19 @@ fn only_signs_follow(graph: &Graph, tensor: TensorId) -> bool {
     !graph.is_output(tensor) && !readers.is_empty() && readers.iter().all(ends)
 }
 
+/// The scale of the first grid behind a tensor, with only clips and moves between.
+fn next_grid(graph: &Graph, tensor: TensorId) -> Option<f64> {
+    graph.readers(tensor).into_iter().find_map(|reader| {
+        let node = &graph.nodes()[reader];
+        match &node.op {
+            Op::FakeQuantize(grid) => Some(f64::from(grid.scale)),
+            Op::Relu | Op::Clip { .. } | Op::MaxPool { .. } => next_grid(graph, node.output),
+            op if moves(op) => next_grid(graph, node.output),
+            _ => None,
+        }
+    })
+}
+
 fn requantizations(
     node: &Node,
     sums: &Sums,
@@ -558,8 +591,7 @@ fn requantizations(
     let bounds = (bound(sums.clip[0]), bound(sums.clip[1]));
     let channel = |channel: &SumChannel| {
         let ratio = channel.scale / grid.scale;
-        Requantization::new(ratio, channel.reach, grid.range.zero_point, bounds)
-            .map_err(|error| error.at(node))
+        Requantization::new(ratio, grid.range.zero_point, bounds).map_err(|error| error.at(node))
     };
     sums.channels.iter().map(channel).collect()
 }

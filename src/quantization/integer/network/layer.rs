@@ -2,8 +2,12 @@
 
 use crate::{
     domain::Bits,
-    network::{Array, Graph, Op, QuantizableLayer},
-    quantization::{integer::IntegerError, layer_matrix::WeightRows, uniform::WeightGrid},
+    network::{Array, Graph, Op, QuantizableLayer, TensorId},
+    quantization::{
+        integer::{FixedPointMultiplier, IntegerError},
+        layer_matrix::WeightRows,
+        uniform::WeightGrid,
+    },
 };
 
 /// The largest bias code: half of what 32 bits hold is left to the products.
@@ -22,6 +26,25 @@ pub(super) struct LayerCodes {
     pub bias: Vec<i32>,
     /// By output channel, in real numbers, where it is kept apart.
     pub bias_apart: Option<Vec<f64>>,
+    /// The weight and the bias that these stand for, to the last bit of double precision.
+    pub exact: Vec<(TensorId, ExactConstant)>,
+}
+
+/// A constant in double precision, row-major.
+#[derive(Debug)]
+pub(super) struct ExactConstant {
+    pub shape: Vec<usize>,
+    pub numbers: Vec<f64>,
+}
+
+/// What follows a layer.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Follower {
+    /// A grid with this scale.
+    Grid(f64),
+    /// Only the sign of the output matters.
+    Sign,
+    Other,
 }
 
 impl LayerCodes {
@@ -30,8 +53,9 @@ impl LayerCodes {
     ///
     /// - `grids`: one an output channel; every weight is a level of its channel's
     /// - `input_scale`: of the codes that the layer reads
-    /// - `signs_follow`: whether only the sign of the output matters; the bias then stays a real
-    ///   number, for a comparison takes it without rounding
+    /// - `follower`: where it is a grid, scales are moved by less than `2^-31` to what the
+    ///   multiplier to that grid can be; where it is a sign, the bias stays a real number, for a
+    ///   comparison takes it without rounding
     ///
     /// # Errors
     /// When a weight is off its grid, or there are not as many grids as channels.
@@ -40,8 +64,9 @@ impl LayerCodes {
         layer: &QuantizableLayer,
         grids: &[WeightGrid],
         input_scale: f64,
-        signs_follow: bool,
+        follower: Follower,
     ) -> Result<Self, IntegerError> {
+        let signs_follow = follower == Follower::Sign;
         let rows = WeightRows::of(graph, layer);
         if grids.len() != rows.n_rows {
             let (layer, found, expected) = (layer.name.clone(), grids.len(), rows.n_rows);
@@ -52,13 +77,13 @@ impl LayerCodes {
             _ => (1.0, 1.0),
         };
         let bias = bias_of(graph, layer, rows.n_rows, beta);
-        let bits = grids.iter().map(WeightGrid::bits).max().unwrap_or(Bits::EIGHT);
         let mut codes = Self {
-            bits,
+            bits: grids.iter().map(WeightGrid::bits).max().unwrap_or(Bits::EIGHT),
             weights: Vec::with_capacity(rows.values.len()),
             scales: Vec::with_capacity(rows.n_rows),
             bias: vec![0; rows.n_rows],
-            bias_apart: None,
+            bias_apart: signs_follow.then(|| bias.clone()),
+            exact: Vec::new(),
         };
         let mut weights = Vec::with_capacity(rows.values.len());
         for (row, grid) in grids.iter().enumerate() {
@@ -66,23 +91,50 @@ impl LayerCodes {
             let unit = alpha * input_scale;
             let smallest = if signs_follow { 0.0 } else { bias[row].abs() / unit / LARGEST_BIAS };
             let (row_codes, scale) = rescaled(row_codes, grid, smallest);
-            weights.extend(row_codes.iter().map(|&code| (f64::from(code) * scale) as f32));
+            let sum_scale = follower.settled(unit * scale);
+            weights.extend(row_codes.iter().map(|&code| f64::from(code) * (sum_scale / unit)));
             codes.weights.extend(row_codes);
-            codes.scales.push(unit * scale);
+            codes.scales.push(sum_scale);
             if !signs_follow {
-                codes.bias[row] = (bias[row] / (unit * scale)).round() as i32;
+                codes.bias[row] = (bias[row] / sum_scale).round() as i32;
             }
         }
-        graph.set_constant(layer.weight, rows.to_array(&weights));
-        if signs_follow {
-            codes.bias_apart = Some(bias);
-        } else if layer.bias.is_some() && beta != 0.0 {
-            let whole = codes.bias.iter().zip(&codes.scales);
-            let bias: Vec<f32> =
-                whole.map(|(&code, scale)| (f64::from(code) * scale / beta) as f32).collect();
-            graph.set_bias(layer.output, Array::f32(vec![rows.n_rows], bias));
+        let single: Vec<f32> = weights.iter().map(|&weight| weight as f32).collect();
+        let array = rows.to_array(&single);
+        let shape = array.shape().to_vec();
+        codes
+            .exact
+            .push((layer.weight, ExactConstant { shape, numbers: rows.in_layout(&weights) }));
+        graph.set_constant(layer.weight, array);
+        if !signs_follow && layer.bias.is_some() && beta != 0.0 {
+            codes.put_bias_back(graph, layer, beta);
         }
         Ok(codes)
+    }
+
+    fn put_bias_back(&mut self, graph: &mut Graph, layer: &QuantizableLayer, beta: f64) {
+        let whole = self.bias.iter().zip(&self.scales);
+        let numbers: Vec<f64> =
+            whole.map(|(&code, scale)| f64::from(code) * scale / beta).collect();
+        let single: Vec<f32> = numbers.iter().map(|&bias| bias as f32).collect();
+        let shape = vec![numbers.len()];
+        graph.set_bias(layer.output, Array::f32(shape.clone(), single));
+        let node = &graph.nodes()[graph.producer(layer.output).expect("a layer writes it")];
+        let bias = node.input(2).expect("the bias was set");
+        self.exact.push((bias, ExactConstant { shape, numbers }));
+    }
+}
+
+impl Follower {
+    /// The nearest scale of sums whose multiplier has a fixed-point form.
+    fn settled(self, scale: f64) -> f64 {
+        match self {
+            Follower::Grid(grid) => match FixedPointMultiplier::from_real(scale / grid) {
+                Ok(multiplier) if multiplier.mantissa() > 0 => multiplier.to_real() * grid,
+                _ => scale,
+            },
+            _ => scale,
+        }
     }
 }
 

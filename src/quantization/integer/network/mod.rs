@@ -13,6 +13,7 @@ mod layer;
 mod movement;
 mod points;
 mod pool;
+mod reference;
 mod steps;
 mod value;
 
@@ -22,15 +23,16 @@ use tch::Tensor;
 
 use self::{
     compile::Compiler,
+    reference::Reference,
     steps::Step,
-    value::{Form, Value, channels_of, count},
+    value::{Form, Value, channels_of},
 };
 pub use compile::KernelChoice;
 pub use points::with_integer_points;
 pub use steps::IntegerWorkspace;
 
 use crate::{
-    network::{Graph, TensorId},
+    network::{Executable, Graph, NetworkError, TensorId},
     quantization::{
         clip::RangeRule, error::QuantizationError, integer::IntegerError, uniform::WeightGrid,
     },
@@ -39,7 +41,7 @@ use crate::{
 /// A network compiled to integers.
 #[derive(Debug)]
 pub struct IntegerNetwork {
-    fake_quantized: Graph,
+    reference: Reference,
     steps: Vec<Step>,
     output: Value,
     n_image: usize,
@@ -85,16 +87,29 @@ impl IntegerNetwork {
         Self::compile(&graph, grids, &image, kernels)
     }
 
-    fn new(fake_quantized: Graph, steps: Vec<Step>, output: Value, image: &[usize]) -> Self {
-        Self { fake_quantized, steps, output, n_image: count(image) }
+    /// The float network that rounds where the integers do, with their weights and biases.
+    pub fn fake_quantized(&self) -> &Graph {
+        &self.reference.graph
     }
 
-    /// The float network that rounds where the integers do, with their weights and biases.
+    /// That network in double precision; it rounds in the two steps of the fixed-point rules.
     ///
-    /// In double precision it differs from them only where a number falls between two codes,
-    /// to about `2^-20` of their distance.
-    pub fn fake_quantized(&self) -> &Graph {
-        &self.fake_quantized
+    /// # Errors
+    /// When its constants cannot be placed.
+    pub fn reference(&self) -> Result<Executable, NetworkError> {
+        self.reference.executable()
+    }
+
+    /// Outputs of [`IntegerNetwork::reference`] for a batch, f32.
+    ///
+    /// # Errors
+    /// As [`Executable::run`].
+    pub fn run_reference(
+        &self,
+        reference: &Executable,
+        images: &Tensor,
+    ) -> Result<Tensor, NetworkError> {
+        self.reference.run(reference, images)
     }
 
     /// Logits of one image, row-major.

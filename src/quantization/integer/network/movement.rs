@@ -6,10 +6,7 @@
 use tch::{Kind, Tensor};
 
 use super::value::count;
-use crate::{
-    network::Interpolation,
-    network::{Executable, NetworkError, Node, Op, TensorId},
-};
+use crate::network::{Executable, Interpolation, NetworkError, Node, Op, TensorId};
 
 /// Whether an operation moves numbers and computes none.
 pub(super) fn moves(op: &Op) -> bool {

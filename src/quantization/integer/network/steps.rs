@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::{addition::Addition, pool::Pool, value::CodeGrid};
 use crate::quantization::integer::{
-    Convolution, ConvolutionScratch, IntegerError, Requantization, SignThreshold,
+    Convolution, ConvolutionScratch, IntegerError, SignThreshold, requantizer::Requantizer,
 };
 
 /// One step. `from` and `to` are slots of codes or of sums, as the step says.
@@ -62,13 +62,13 @@ pub(super) enum Step {
         sources: Vec<Option<Source>>,
         to: usize,
     },
-    /// Sums to codes, one channel after the other.
+    /// Sums to codes, channel by channel.
     Requantize {
         from: usize,
-        channels: Vec<Requantization>,
+        requantizer: Requantizer,
         to: usize,
     },
-    /// Sums to the codes of signs, one channel after the other.
+    /// Sums to the codes of signs, channel by channel.
     Sign {
         from: usize,
         thresholds: Vec<SignThreshold>,
@@ -186,11 +186,8 @@ impl IntegerWorkspace {
             Step::MoveCodes { from, sources, fill, .. } => {
                 gather(&self.codes, from, sources, *fill, out);
             }
-            Step::Requantize { from, channels, .. } => {
-                for sums in self.sums[*from].chunks_exact(channels.len()) {
-                    let codes = sums.iter().zip(channels).map(|(&sum, c)| c.apply(sum) as u8);
-                    out.extend(codes);
-                }
+            Step::Requantize { from, requantizer, .. } => {
+                requantizer.run(&self.sums[*from], out);
             }
             Step::Sign { from, thresholds, .. } => {
                 for sums in self.sums[*from].chunks_exact(thresholds.len()) {
