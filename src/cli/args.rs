@@ -539,9 +539,10 @@ pub struct FinetuneArgs {
     /// How images are changed: none, crop (moved a little) or crop-flip (and mirrored)
     #[arg(long, default_value_t = Augmentation::None, value_name = "NAME")]
     pub augment: Augmentation,
-    /// What the kept epoch is best in: top1, top5, or without labels agreement, kl, mse
-    #[arg(long, default_value_t = Measure::Top1, value_name = "NAME")]
-    pub measure: Measure,
+    /// What the kept epoch is best in: top1, top5, or without labels agreement, kl, mse; the run's
+    /// own, or top1, where absent
+    #[arg(long, value_name = "NAME")]
+    pub measure: Option<Measure>,
     /// Images each epoch is judged on; they are not trained on
     #[arg(long, value_name = "N")]
     pub search_images: Option<usize>,
