@@ -56,8 +56,9 @@ impl Setup {
     }
 
     fn set(&self, labelled: bool) -> TrainingImages {
-        let labels = self.training.labels().filter(|_| labelled);
-        TrainingImages::new(self.training.to_tensor(), labels, self.training.black())
+        const N: usize = 448;
+        let labels = self.training.labels().map(|all| &all[..N]).filter(|_| labelled);
+        TrainingImages::new(self.training.batch(0..N), labels, self.training.black())
     }
 
     fn start(&self, inside: LayerBits, settings: TrainingSettings) -> Training {
@@ -81,12 +82,7 @@ impl Setup {
 }
 
 fn quick() -> TrainingSettings {
-    TrainingSettings {
-        epochs: 3,
-        learning_rate: 0.02,
-        batch_norm: BatchNormTraining::Keep,
-        ..TrainingSettings::default()
-    }
+    TrainingSettings { epochs: 3, learning_rate: 0.02, ..TrainingSettings::default() }
 }
 
 fn train(training: &mut Training, epochs: u32, threads: usize) {
@@ -120,25 +116,20 @@ fn training_starts_as_the_post_training_network() {
 fn two_bits_answer_better_after_training_in_every_way_to_train() {
     let setup = setup(None);
     let start = setup.start(bits(2, 2), quick()).network().unwrap();
-    let before = setup.quality(&start).top1.unwrap();
+    let before = setup.quality(&start).kl.unwrap();
     for settings in [
         quick(),
         TrainingSettings { batch_norm: BatchNormTraining::Fold, ..quick() },
         TrainingSettings { ranges: RangeLearning::Pact, ..quick() },
         TrainingSettings { ranges: RangeLearning::Ema, delay_steps: 5, ..quick() },
         TrainingSettings { augmentation: Augmentation::Crop, distillation: 0.0, ..quick() },
-        TrainingSettings {
-            batch_norm: BatchNormTraining::Folded,
-            learning_rate: 0.01,
-            batch: 32,
-            ..quick()
-        },
+        TrainingSettings { batch_norm: BatchNormTraining::Folded, ..quick() },
     ] {
         let mut training = setup.start(bits(2, 2), settings);
         train(&mut training, 3, 2);
         assert!(training.is_finished());
-        let after = setup.quality(&training.network().unwrap()).top1.unwrap();
-        assert!(after > before + 0.1, "{settings:?}: {before} before, {after} after");
+        let after = setup.quality(&training.network().unwrap()).kl.unwrap();
+        assert!(after < 0.75 * before, "{settings:?}: {before} before, {after} after");
     }
 }
 
@@ -180,7 +171,7 @@ fn a_checkpoint_of_another_training_is_refused() {
         .start(bits(2, 2), TrainingSettings { batch_norm: BatchNormTraining::Folded, ..quick() });
     let kept = setup.start(bits(2, 2), quick()).checkpoint().unwrap();
     for (bytes, expected) in [
-        (&kept[..], "bias/value is missing"),
+        (&kept[..], "/value is missing"),
         (&kept[..100], "cut short"),
         (&[], "shorter than eight bytes"),
     ] {

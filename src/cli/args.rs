@@ -576,15 +576,17 @@ pub struct FinetuneArgs {
     #[arg(long, default_value_t = 1.0, value_name = "WEIGHT")]
     pub distill: f64,
     /// Batch norm: folded (trained as weights and biases), fold (into each batch's weights before
-    /// they are rounded) or keep (normalizes behind the rounded weights)
-    #[arg(long, default_value_t = BatchNormTraining::Folded, value_name = "NAME")]
-    pub batch_norm: BatchNormTraining,
+    /// they are rounded) or keep (normalizes behind the rounded weights); keep where absent, and
+    /// folded where the network's file has none
+    #[arg(long, value_name = "NAME")]
+    pub batch_norm: Option<BatchNormTraining>,
     /// How images are changed: none, crop (moved a little) or crop-flip (and mirrored)
     #[arg(long, default_value_t = Augmentation::None, value_name = "NAME")]
     pub augment: Augmentation,
-    /// What the kept epoch is best in: top1, top5, or without labels agreement, kl, mse
-    #[arg(long, default_value_t = Measure::Top1, value_name = "NAME")]
-    pub measure: Measure,
+    /// What the kept epoch is best in: top1, top5, or without labels agreement, kl, mse; the run's
+    /// own, or top1, where absent
+    #[arg(long, value_name = "NAME")]
+    pub measure: Option<Measure>,
     /// Images each epoch is judged on; they are not trained on
     #[arg(long, value_name = "N")]
     pub search_images: Option<usize>,

@@ -23,7 +23,7 @@ use crate::{
     },
     domain::{BitwidthPolicy, Measure, Quality, RunState, TuningEpoch, TuningRecord},
     export::PolicyFile,
-    quantization::{EvaluationSettings, TrainingSettings},
+    quantization::{BatchNormTraining, EvaluationSettings, TrainingSettings},
     runner::{RunConfig, Tuner, TuningEvent, TuningRequest, tuning_request},
     search::{Model, with_shared_tensors},
     store::BlockingStore,
@@ -78,20 +78,19 @@ fn request(args: &FinetuneArgs) -> anyhow::Result<TuningRequest> {
         return Err(UsageError("--model needs --data: images to train and judge on".into()).into());
     }
     let model = Model::load(args.input.model.as_deref())?;
-    let request = TuningRequest {
+    Ok(TuningRequest {
         run: None,
         model: args.input.model.as_deref().map(absolute).transpose()?,
         data: args.input.data.as_deref().map(absolute).transpose()?,
         preprocessing: preprocessing_request(&args.input),
         policy: policy(args, &model)?,
-        measure: args.measure,
+        measure: args.measure.unwrap_or_default(),
         split_seed: args.seed,
         calibration_images: args.input.calibration,
         search_images: args.search_images,
         test_images: args.images,
-        settings: training_settings(args)?,
-    };
-    Ok(request)
+        settings: training_settings(args, &model)?,
+    })
 }
 
 /// The best policy of a run, on the run's own network and splits.
@@ -105,18 +104,19 @@ fn request_of_run(
         UsageError(format!("run {id} has no policy that meets its budgets; there is none to train"))
     })?;
     let RunConfig { request, .. } = RunConfig::of(id, &run.description)?;
+    let settings = training_settings(args, &Model::load(request.model.as_deref())?)?;
     Ok(TuningRequest {
         run: Some(id),
         model: request.model,
         data: request.data,
         preprocessing: request.preprocessing,
         policy: store.episode(id, best)?.policy,
-        measure: request.measure,
+        measure: args.measure.unwrap_or(request.measure),
         split_seed: request.seed,
         calibration_images: request.calibration_images,
         search_images: args.search_images.or(request.search_images),
         test_images: args.images.or(request.test_images),
-        settings: training_settings(args)?,
+        settings,
     })
 }
 
@@ -130,7 +130,11 @@ fn policy(args: &FinetuneArgs, model: &Model) -> anyhow::Result<BitwidthPolicy> 
     Ok(with_shared_tensors(&model.layers, policy))
 }
 
-fn training_settings(args: &FinetuneArgs) -> anyhow::Result<TrainingSettings> {
+fn training_settings(args: &FinetuneArgs, model: &Model) -> anyhow::Result<TrainingSettings> {
+    let usual = match model.norms.is_empty() {
+        true => BatchNormTraining::Folded,
+        false => BatchNormTraining::Keep,
+    };
     let settings = TrainingSettings {
         epochs: args.epochs,
         learning_rate: args.lr,
@@ -141,7 +145,7 @@ fn training_settings(args: &FinetuneArgs) -> anyhow::Result<TrainingSettings> {
         ranges: args.ranges,
         delay_steps: args.delay_steps,
         distillation: args.distill,
-        batch_norm: args.batch_norm,
+        batch_norm: args.batch_norm.unwrap_or(usual),
         augmentation: args.augment,
     };
     settings.check().map_err(UsageError)?;

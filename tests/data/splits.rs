@@ -1,6 +1,6 @@
 //! Three splits: disjoint, balanced, decided by the seed, loaded one by one.
 
-use std::fs;
+use std::{collections::BTreeSet, fs};
 
 use haq::data::{DataError, DataSource, DataSpec, Dataset, Images, Split, SplitLimits, Splits};
 use tempfile::TempDir;
@@ -43,6 +43,24 @@ fn splits_follow_the_seed_and_nothing_else() {
     assert_eq!(fewer.search.ids(), &first.search.ids()[..10]);
     assert_eq!(class_counts(&fewer.search), [1; 10]);
     assert_eq!(fewer.test.ids(), first.test.ids());
+}
+
+#[test]
+fn training_has_all_but_what_judges() {
+    let folder = TempDir::new().expect("a folder");
+    fs::write(folder.path().join("test_batch.bin"), cifar_bytes(120, 10, 0)).expect("written");
+    for search in [None, Some(10)] {
+        let limits = SplitLimits { search, calibration: Some(10), ..NO_LIMITS };
+        let spec = DataSpec { limits, ..at(folder.path()) };
+        let dataset = Dataset::open(&spec, &CIFAR_INPUT, Some(10)).expect("recognised");
+        let ids = |images: &Images| images.ids().iter().cloned().collect::<BTreeSet<String>>();
+        let load = |split| ids(&dataset.load(split).expect("valid files"));
+        let training = ids(&dataset.load_training().expect("valid files"));
+        let judges: BTreeSet<String> = &load(Split::Search) | &load(Split::Test);
+        assert!(training.is_disjoint(&judges));
+        assert!(training.is_superset(&load(Split::Calibration)));
+        assert_eq!(training.len() + judges.len(), 120, "no image is left over");
+    }
 }
 
 #[test]

@@ -1,10 +1,9 @@
-//! One layer while it is trained: latent weights behind a grid, a bias, and what batch
-//! normalization it has of its own.
+//! One layer while it is trained: latent weights behind a grid, and a bias or a batch norm.
 //!
 //! Sources: Jacob et al. 2018, section 3.2 (batch norm folded with the batch's statistics);
 //! Hubara et al. 2016 (latent weights behind a sign).
 
-use tch::{Kind, TchError, Tensor};
+use tch::{TchError, Tensor};
 
 use crate::{
     domain::Bits,
@@ -15,6 +14,7 @@ use crate::{
         training::{
             descent::{Bound, Variable},
             fake_quantize::{Codes, codes_of, learned_step, sign, signs_of},
+            norm::TrainedNorm,
             settings::BatchNormTraining,
             state::{Pass, State},
         },
@@ -25,14 +25,8 @@ use crate::{
 /// How near to the edge of its level's cell a latent weight starts at most, in steps.
 const EDGE: f32 = 0.45;
 
-/// What one batch counts in a batch norm's running statistics: PyTorch's default.
-const NORM_RATE: f64 = 0.1;
-
-/// A scale or gain never falls below this share of its start: it stays above 0.
+/// A scale never falls below this share of its start: it stays above 0.
 const LOWEST_SHARE: f64 = 0.01;
-
-/// A gain below this is a dead channel's.
-const SMALLEST_GAIN: f64 = 1e-6;
 
 /// Where a layer's numbers stand in the state. Holds no tensor, so threads share it.
 #[derive(Debug)]
@@ -47,16 +41,6 @@ pub struct TrainedLayer {
     scale_at: usize,
     bias_at: Option<usize>,
     norm: Option<TrainedNorm>,
-}
-
-#[derive(Debug)]
-struct TrainedNorm {
-    treatment: BatchNormTraining,
-    gain_at: usize,
-    offset_at: usize,
-    mean_at: usize,
-    variance_at: usize,
-    epsilon: f64,
 }
 
 /// What a layer starts from.
@@ -207,103 +191,6 @@ impl TrainedLayer {
     }
 }
 
-impl TrainedNorm {
-    /// Adds the norm's numbers to the state; also gives the slope it starts with, above 0.
-    ///
-    /// Channels with a negative gain are turned around: their weights change sign instead.
-    fn new(
-        norm: &FoldedNorm,
-        treatment: BatchNormTraining,
-        folded_bias: &Tensor,
-        name: &str,
-        state: &mut State,
-    ) -> (Self, Tensor) {
-        let vector = |numbers: &[f32]| Tensor::from_slice(numbers).to_kind(Kind::Double);
-        let gain = vector(&norm.gain);
-        let turned = gain.ge(0.0).to_kind(Kind::Double) * 2.0 - 1.0;
-        let gain = gain.abs().clamp_min(SMALLEST_GAIN);
-        let variance = vector(&norm.variance);
-        let slope = &gain / (&variance + f64::from(norm.epsilon)).sqrt();
-        // Of the product alone, without the layer's own bias.
-        let mean = (vector(&norm.mean) - vector(&norm.bias)) * turned;
-        let offset = folded_bias.to_kind(Kind::Double) + &slope * &mean;
-        let single = |tensor: &Tensor| tensor.to_kind(Kind::Float);
-        let mut of_gain = Variable::new(format!("{name}.norm.gain"), single(&gain));
-        of_gain.bound = Bound::AtLeast(single(&(&gain * LOWEST_SHARE)));
-        let of_offset = Variable::new(format!("{name}.norm.offset"), single(&offset));
-        let mut statistic = |what: &str, value: &Tensor| {
-            state.add_statistic(format!("{name}.norm.{what}"), single(value), NORM_RATE)
-        };
-        let (mean_at, variance_at) = (statistic("mean", &mean), statistic("variance", &variance));
-        let trained = Self {
-            treatment,
-            gain_at: state.add(of_gain),
-            offset_at: state.add(of_offset),
-            mean_at,
-            variance_at,
-            epsilon: norm.epsilon.into(),
-        };
-        (trained, single(&slope))
-    }
-
-    fn running(&self, pass: &Pass) -> (Tensor, Tensor) {
-        let of = |at: usize| pass.statistics[at].shallow_clone();
-        (of(self.mean_at), of(self.variance_at))
-    }
-
-    /// Slope and shift of each channel for these statistics.
-    fn affine(
-        &self,
-        mean: &Tensor,
-        variance: &Tensor,
-        pass: &Pass,
-    ) -> Result<(Tensor, Tensor), TchError> {
-        let (gain, offset) = (&pass.values[self.gain_at], &pass.values[self.offset_at]);
-        let slope = gain.f_div(&variance.f_add_scalar(self.epsilon)?.f_sqrt()?)?;
-        let shift = offset.f_sub(&slope.f_mul(mean)?)?;
-        Ok((slope, shift))
-    }
-
-    /// Normalizes a product as this pass does, and notes its statistics.
-    fn run(&self, product: &Tensor, pass: &Pass) -> Result<Tensor, TchError> {
-        let (gain, offset) = (&pass.values[self.gain_at], &pass.values[self.offset_at]);
-        let follows = pass.phase.norms_follow_batches;
-        let (mean, variance) = match follows {
-            // A rate of 1 leaves the batch's own statistics in them.
-            true => (gain.detach().zeros_like(), gain.detach().ones_like()),
-            false => self.running(pass),
-        };
-        let rate = if follows { 1.0 } else { 0.0 };
-        let output = product.f_batch_norm(
-            Some(gain),
-            Some(offset),
-            Some(&mean),
-            Some(&variance),
-            follows,
-            rate,
-            self.epsilon,
-            false,
-        )?;
-        if follows {
-            pass.observe(self.mean_at, &mean);
-            pass.observe(self.variance_at, &variance);
-        }
-        Ok(output)
-    }
-
-    /// Mean and variance of a product over images and places; gradients pass.
-    fn moments(&self, product: &Tensor, pass: &Pass) -> Result<(Tensor, Tensor), TchError> {
-        let axes: Vec<i64> = (0..product.dim() as i64).filter(|&axis| axis != 1).collect();
-        let n: i64 = axes.iter().map(|&axis| product.size()[axis as usize]).product();
-        let mean = product.f_mean_dim(axes.as_slice(), false, None::<Kind>)?;
-        let variance = product.f_var_dim(axes.as_slice(), false, false)?;
-        pass.observe(self.mean_at, &mean);
-        let unbiased = variance.detach() * (n as f64 / (n - 1).max(1) as f64);
-        pass.observe(self.variance_at, &unbiased);
-        Ok((mean, variance))
-    }
-}
-
 fn codes(bits: Bits) -> Codes {
     let (low, high) = WeightGrid::codes(bits);
     Codes { low: low.into(), high: high.into() }
@@ -354,6 +241,8 @@ fn latent_weights(rows: &WeightRows, rounded: &RoundedWeights) -> Vec<f32> {
 
 #[cfg(test)]
 mod tests {
+    use tch::Kind;
+
     use super::*;
     use crate::{
         network::{Array, Graph, Op},

@@ -17,6 +17,7 @@ mod fake_quantize;
 mod layer;
 mod loss;
 mod network;
+mod norm;
 #[cfg(test)]
 mod reference;
 mod rounding;

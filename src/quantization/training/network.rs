@@ -1,7 +1,7 @@
 //! The rounded network as training runs it: its layers and roundings, and one pass forward and
 //! back over a part of a batch.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use tch::{Device, Tensor};
 
@@ -73,6 +73,12 @@ impl Blueprint {
             quantizer.layers().iter().any(|l| norms.iter().any(|norm| norm.output == l.output));
         if settings.batch_norm != BatchNormTraining::Folded && !has_norm {
             return Err(QuantizationError::NoBatchNorm);
+        }
+        let mut names = BTreeSet::new();
+        if let Some(layer) = quantizer.layers().iter().find(|layer| !names.insert(&layer.name)) {
+            let name = &layer.name;
+            let reason = format!("two layers are called {name}; each needs a name of its own");
+            return Err(QuantizationError::Training { reason });
         }
         let mut state = State::default();
         let mut layers = Vec::new();

@@ -173,7 +173,7 @@ mod tests {
         }
         for batch in &case.batches {
             let pass = pass(&state, true);
-            rounding.round(&Tensor::from_slice(batch), &pass).unwrap();
+            let _ = rounding.round(&Tensor::from_slice(batch), &pass).unwrap();
             for (at, seen) in pass.into_observed() {
                 let statistic = &mut state.statistics[at];
                 statistic.value = &statistic.value + (seen - &statistic.value) * statistic.rate;

@@ -20,7 +20,7 @@ use crate::{
             descent::{DescentStep, cosine_rate},
             network::{Answer, Blueprint, Lesson},
             settings::{Augmentation, TrainingSettings},
-            state::{Phase, State},
+            state::{Pass, Phase, State},
             tuned::TunedNetwork,
         },
     },
@@ -324,7 +324,7 @@ fn answer(
     blueprint: &Blueprint,
     executable: &Executable,
     teacher: Option<&Executable>,
-    pass: crate::quantization::training::state::Pass,
+    pass: Pass,
     mut lesson: Lesson,
 ) -> Result<Answer, QuantizationError> {
     if let (Some(teacher), None) = (teacher, &lesson.float_outputs) {

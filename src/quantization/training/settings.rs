@@ -79,7 +79,7 @@ impl Default for TrainingSettings {
             ranges: RangeLearning::Lsq,
             delay_steps: 0,
             distillation: 1.0,
-            batch_norm: BatchNormTraining::Folded,
+            batch_norm: BatchNormTraining::Keep,
             augmentation: Augmentation::None,
         }
     }
