@@ -242,7 +242,7 @@ mod tests {
         for sample in [signed, rectified].map(sample) {
             let noise = |width| {
                 let grid = activation_range(RangeRule::Mse, bits(width), &sample);
-                relative_noise(&grid, &sample.values)
+                relative_noise(&ActivationLevels::Grid(grid), &sample.values)
             };
             assert!((1..8).all(|width| noise(width + 1) < noise(width)), "{}", sample.values[0]);
         }
