@@ -82,7 +82,7 @@ impl Setup {
 }
 
 fn quick() -> TrainingSettings {
-    TrainingSettings { epochs: 3, learning_rate: 0.02, ..TrainingSettings::default() }
+    TrainingSettings { epochs: 3, learning_rate: 0.02, batch: 16, ..TrainingSettings::default() }
 }
 
 fn train(training: &mut Training, epochs: u32, threads: usize) {
