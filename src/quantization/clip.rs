@@ -239,4 +239,24 @@ mod tests {
         let (low, high) = (grid.round(-100.0), grid.round(100.0));
         assert!((low + 3.0).abs() < 0.05 && (high - 1.0).abs() < 0.05, "{low} {high}");
     }
+
+    #[test]
+    fn one_bit_is_the_sign_where_there_are_two_signs() {
+        let one = Bits::new(1).unwrap();
+        let signed: Vec<f32> = (-20..=35).map(|n| n as f32 * 0.1).collect();
+        let unsigned: Vec<f32> = signed.iter().copied().filter(|x| *x >= 0.0).collect();
+        for rule in [RangeRule::MinMax, RangeRule::Percentile(99.0), RangeRule::Mse] {
+            let ActivationLevels::Signs { scale } = activation_levels(rule, one, &signed) else {
+                panic!("a signed tensor keeps its sign")
+            };
+            let noise = |scale| relative_noise(&ActivationLevels::Signs { scale }, &signed);
+            assert!(noise(scale) < noise(scale * 1.05) && noise(scale) < noise(scale * 0.95));
+            let ActivationLevels::Grid(grid) = activation_levels(rule, one, &unsigned) else {
+                panic!("a tensor that is never negative has a grid")
+            };
+            assert_eq!((grid.zero_point, grid.low, grid.high), (0, 0, 1));
+            let two = activation_levels(rule, Bits::new(2).unwrap(), &signed);
+            assert!(matches!(two, ActivationLevels::Grid(_)), "{two:?}");
+        }
+    }
 }
