@@ -22,7 +22,7 @@ CREATE TABLE tunings (
     config                    TEXT    NOT NULL, -- JSON: all else that the same tuning needs to start again
 
     -- Where it stands.
-    best_epoch                INTEGER,                    -- of the network that is kept; 0 is the start
+    best_epoch                INTEGER,                    -- of the network that is kept; 0, the start, until an epoch is done
     wall_s                    REAL    NOT NULL DEFAULT 0, -- seconds of work, summed over interruptions
 
     -- Which process works on it, as in runs.

@@ -20,6 +20,8 @@ struct Setup {
     model: Model,
     quantizer: Quantizer,
     training: Images,
+    /// Images that are trained on.
+    n_training: usize,
     evaluator: Evaluator,
 }
 
@@ -42,7 +44,8 @@ fn setup(model: Option<&str>) -> Setup {
     let settings = EvaluationSettings { threads: 1, ..Default::default() };
     let images = search.to_tensor();
     let evaluator = Evaluator::new(&model.graph, &images, search.labels(), settings).unwrap();
-    Setup { model, quantizer, training: dataset.load_training().unwrap(), evaluator }
+    let training = dataset.load_training().unwrap();
+    Setup { model, quantizer, training, n_training: 448, evaluator }
 }
 
 impl Setup {
@@ -56,9 +59,9 @@ impl Setup {
     }
 
     fn set(&self, labelled: bool) -> TrainingImages {
-        const N: usize = 448;
-        let labels = self.training.labels().map(|all| &all[..N]).filter(|_| labelled);
-        TrainingImages::new(self.training.batch(0..N), labels, self.training.black())
+        let n = self.n_training;
+        let labels = self.training.labels().map(|all| &all[..n]).filter(|_| labelled);
+        TrainingImages::new(self.training.batch(0..n), labels, self.training.black())
     }
 
     fn start(&self, inside: LayerBits, settings: TrainingSettings) -> Training {
@@ -82,7 +85,7 @@ impl Setup {
 }
 
 fn quick() -> TrainingSettings {
-    TrainingSettings { epochs: 3, learning_rate: 0.02, ..TrainingSettings::default() }
+    TrainingSettings { epochs: 3, learning_rate: 0.02, batch: 16, ..TrainingSettings::default() }
 }
 
 fn train(training: &mut Training, epochs: u32, threads: usize) {
@@ -114,19 +117,26 @@ fn training_starts_as_the_post_training_network() {
 
 #[test]
 fn two_bits_answer_better_after_training_in_every_way_to_train() {
-    let setup = setup(None);
+    let mut setup = setup(None);
+    setup.n_training = setup.training.len();
+    let quick = || TrainingSettings { epochs: 2, ..quick() };
     let start = setup.start(bits(2, 2), quick()).network().unwrap();
     let before = setup.quality(&start).kl.unwrap();
     for settings in [
         quick(),
-        TrainingSettings { batch_norm: BatchNormTraining::Fold, ..quick() },
+        TrainingSettings {
+            batch_norm: BatchNormTraining::Fold,
+            learning_rate: 0.005,
+            batch: 32,
+            ..quick()
+        },
         TrainingSettings { ranges: RangeLearning::Pact, ..quick() },
         TrainingSettings { ranges: RangeLearning::Ema, delay_steps: 5, ..quick() },
         TrainingSettings { augmentation: Augmentation::Crop, distillation: 0.0, ..quick() },
         TrainingSettings { batch_norm: BatchNormTraining::Folded, ..quick() },
     ] {
         let mut training = setup.start(bits(2, 2), settings);
-        train(&mut training, 3, 2);
+        train(&mut training, 2, 2);
         assert!(training.is_finished());
         let after = setup.quality(&training.network().unwrap()).kl.unwrap();
         assert!(after < 0.75 * before, "{settings:?}: {before} before, {after} after");

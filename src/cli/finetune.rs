@@ -235,6 +235,14 @@ fn finish(
             output::note(global, format!("network {network} · weights as ONNX {onnx}"));
         }
     }
+    if let Some(start) = better_start(record) {
+        output::note(
+            global,
+            format!(
+                "the start was better on the search images ({start}); fewer bits gain more, and a smaller --lr keeps nearer to it"
+            ),
+        );
+    }
     if record.state == RunState::Completed {
         return Ok(Ending::Done);
     }
@@ -244,6 +252,15 @@ fn finish(
         format!("tuning {id} was interrupted; go on with: haq finetune --resume {id}"),
     );
     Ok(Ending::Interrupted)
+}
+
+/// The start's quality on the search split, where no epoch came up to it.
+fn better_start(record: &TuningRecord) -> Option<String> {
+    let measure = record.description.measure;
+    let (start, trained) = record.epochs.split_first()?;
+    let start = measure.of(&start.quality)?;
+    let reached = |epoch: &TuningEpoch| measure.of(&epoch.quality).is_some_and(|q| q >= start);
+    (!trained.is_empty() && !trained.iter().any(reached)).then(|| measure.show(start))
 }
 
 fn text_of(record: &TuningRecord) -> String {

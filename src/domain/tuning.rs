@@ -66,7 +66,7 @@ pub struct TuningRecord {
     pub description: TuningDescription,
     /// The start and every finished epoch, in order.
     pub epochs: Vec<TuningEpoch>,
-    /// The epoch whose network is kept.
+    /// The epoch whose network is kept: the best, or the start while none is done.
     pub best_epoch: Option<u32>,
     /// Once it completed.
     pub test: Option<TuningTest>,

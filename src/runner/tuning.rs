@@ -222,7 +222,10 @@ impl<'a> Tuner<'a> {
             wall_s: start.elapsed().as_secs_f64(),
         };
         let measured = |epoch: &TuningEpoch| self.request.measure.of(&epoch.quality);
-        let best = self.best_epoch.and_then(|best| self.epochs.iter().find(|e| e.epoch == best));
+        // The start is kept until an epoch is done, and not longer: the float network may have
+        // learned the search images by heart, which flatters whatever is nearest to it.
+        let trained_best = self.best_epoch.filter(|epoch| *epoch > 0);
+        let best = trained_best.and_then(|best| self.epochs.iter().find(|e| e.epoch == best));
         let is_best = match (best.and_then(measured), measured(&epoch)) {
             (Some(best), Some(found)) => found > best,
             (None, found) => found.is_some(),

@@ -183,7 +183,7 @@ fn what_makes_no_sense_is_refused() {
         assert!(message.contains(expected), "{arguments:?}: {message}");
         assert_eq!(code, expected_code, "{arguments:?}: {message}");
     }
-    let wild = ["finetune", "--bits", "4,4", "--lr", "1e30", "--epochs", "1", "--images", "10"];
+    let wild = ["finetune", "--bits", "4,4", "--lr", "1e30", "--calibration", "64"];
     let (message, code) = folder.failure(&wild);
     assert!(message.contains("the loss is") && code == 1, "{message}");
 }

@@ -289,4 +289,24 @@ mod tests {
         let grid = activation_range(RangeRule::Haq, bits(8), &sample(vec![0.0, 1.0, 60.0]));
         assert!((grid.round(60.0) - 6.0).abs() < 1e-5);
     }
+
+    #[test]
+    fn one_bit_is_the_sign_where_there_are_two_signs() {
+        let one = bits(1);
+        let signed = sample((-20..=35).map(|n| n as f32 * 0.1).collect());
+        let unsigned = sample(signed.values.iter().copied().filter(|x| *x >= 0.0).collect());
+        for rule in RULES {
+            let ActivationLevels::Signs { scale } = activation_levels(rule, one, &signed) else {
+                panic!("a signed tensor keeps its sign")
+            };
+            let noise = |scale| relative_noise(&ActivationLevels::Signs { scale }, &signed.values);
+            assert!(noise(scale) < noise(scale * 1.05) && noise(scale) < noise(scale * 0.95));
+            let ActivationLevels::Grid(grid) = activation_levels(rule, one, &unsigned) else {
+                panic!("a tensor that is never negative has a grid")
+            };
+            assert_eq!((grid.zero_point, grid.low, grid.high), (0, 0, 1), "{rule:?}");
+            let two = activation_levels(rule, bits(2), &signed);
+            assert!(matches!(two, ActivationLevels::Grid(_)), "{two:?}");
+        }
+    }
 }
