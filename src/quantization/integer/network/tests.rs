@@ -383,7 +383,8 @@ fn what_has_no_integers_is_refused_with_its_name() {
     };
     let eight = || round(0.02, 120, 255);
     for (ops, parts) in [
-        (vec![eight(), Op::Softmax { axis: 1 }], ["node softmax (Softmax)", "yet"]),
+        (vec![eight(), Op::Softmax { axis: 1 }], ["node softmax (Softmax)", "leave it out"]),
+        (vec![eight(), Op::ArgMax { axis: 1, keep: false }], ["node argmax", "they can"]),
         (vec![Op::GlobalAveragePool], ["node globalaveragepool", "quantization points"]),
         (vec![Op::Sigmoid], ["node sigmoid (Sigmoid)", "quantization points"]),
         (vec![eight(), Op::Sigmoid, Op::Flatten { axis: 1 }], ["node flatten", "without a grid"]),
