@@ -133,7 +133,7 @@ fn two_bits_answer_better_after_training_in_every_way_to_train() {
         TrainingSettings { ranges: RangeLearning::Pact, ..quick() },
         TrainingSettings { ranges: RangeLearning::Ema, delay_steps: 5, ..quick() },
         TrainingSettings { augmentation: Augmentation::Crop, distillation: 0.0, ..quick() },
-        TrainingSettings { batch_norm: BatchNormTraining::Folded, ..quick() },
+        TrainingSettings { batch_norm: BatchNormTraining::Folded, learning_rate: 0.005, ..quick() },
     ] {
         let mut training = setup.start(bits(2, 2), settings);
         train(&mut training, 2, 2);
