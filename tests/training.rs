@@ -10,8 +10,9 @@ use haq::{
     domain::{Bits, BitwidthPolicy, LayerBits, Quality},
     network::{Graph, Op, TensorFile},
     quantization::{
-        Augmentation, BatchNormTraining, EvaluationSettings, Evaluator, Method, QuantizationError,
-        Quantizer, RangeLearning, Training, TrainingImages, TrainingSettings, TunedNetwork,
+        Augmentation, BatchNormTraining, EvaluationSettings, Evaluator, IntegerNetwork,
+        KernelChoice, Method, QuantizationError, Quantizer, RangeLearning, RangeRule, Training,
+        TrainingImages, TrainingSettings, TunedNetwork,
     },
     search::Model,
 };
@@ -256,6 +257,7 @@ fn a_tuned_network_is_read_from_its_file_as_it_was() {
 }
 
 /// Hidden layers of one bit: their weights are signs times a scale, and so is what they read.
+/// On integers, by popcounts of packed signs too, they answer alike.
 #[test]
 fn a_binary_network_is_trained_from_nothing() {
     let setup = setup(Some("tests/networks/binary_digits.onnx"));
@@ -276,4 +278,17 @@ fn a_binary_network_is_trained_from_nothing() {
     }
     let signs = network.roundings.iter().filter(|r| matches!(r.op, Op::Binarize { .. }));
     assert_eq!(signs.count(), hidden.len());
+    for kernels in [KernelChoice::Int8, KernelChoice::Packed] {
+        let integers = IntegerNetwork::of_quantized(
+            network.apply(&setup.model.graph).unwrap(),
+            &network.weight_grids(&setup.model.graph),
+            &setup.training.batch(0..64),
+            RangeRule::Mse,
+            kernels,
+        );
+        let measured = setup.evaluator.evaluate_integer(&integers.unwrap()).unwrap();
+        assert!(measured.same_class >= 0.999, "{kernels:?}: {}", measured.same_class);
+        let apart = (measured.integer.quality.top1.unwrap() - top1).abs();
+        assert!(apart <= 0.01, "{kernels:?}: {apart}");
+    }
 }

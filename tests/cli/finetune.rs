@@ -87,6 +87,8 @@ fn the_evaluated_figure_of_a_tuned_network_is_the_trainings_own() {
     let search = evaluate(&["--split", "search", "--images", "200"]);
     assert_eq!(search["quality"], tuning["epochs"][best]["quality"]);
     assert_eq!(search["layers"][1]["weight_bits"], 2);
+    let integer = &evaluate(&["--split", "test", "--images", "200", "--integer"])["integer"];
+    assert!(integer["same_class"].as_f64().unwrap() > 0.98, "{integer}");
 
     // The weights alone are an ordinary network, which 8 bits leave nearly as it is.
     let onnx = tuning["files"]["onnx"].as_str().unwrap();
