@@ -174,6 +174,10 @@ pub struct SearchArgs {
         long_help = method_lines("Recipe that quantizes")
     )]
     pub method: Method,
+    /// Train each policy for so many epochs on the calibration images before it is judged, as
+    /// HAQ does; dear
+    #[arg(long, value_name = "EPOCHS", num_args = 0..=1, default_value_t = 0, default_missing_value = "1")]
+    pub episode_finetune: u32,
     /// Images each policy is judged on
     #[arg(long, value_name = "N")]
     pub search_images: Option<usize>,

@@ -62,6 +62,7 @@ fn plan(args: &SearchArgs) -> anyhow::Result<Plan> {
         activation_bits: args.activation_bits.clone(),
         pins: args.pin.clone(),
         method: args.method,
+        episode_finetune: args.episode_finetune,
         batch: args.batch,
         calibration_images: args.input.calibration,
         search_images: args.search_images,

@@ -274,6 +274,16 @@ impl Method {
     }
 }
 
+impl Method {
+    /// Whether weights and activations lie on plain grids, which training can learn.
+    pub(super) fn is_trainable(&self) -> bool {
+        let plain = self.weight_levels == WeightLevels::Full
+            && self.granularity != Granularity::AllocatedChannel
+            && !self.moment_correction;
+        plain && !matches!(self.activation_range, RangeRule::Dynamic { .. } | RangeRule::Float)
+    }
+}
+
 impl fmt::Display for Method {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match NAMED.iter().find(|(_, method, _)| method == self) {

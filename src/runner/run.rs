@@ -242,5 +242,9 @@ fn describe(
 /// and how they were normalised.
 fn evaluation_key(plan: &Plan, data_digest: &str) -> String {
     let method = serde_json::to_string(&plan.request.method).expect("a method is plain data");
-    format!("model {} data {data_digest} method {method}", plan.model.digest)
+    let key = format!("model {} data {data_digest} method {method}", plan.model.digest);
+    match plan.request.episode_finetune {
+        0 => key,
+        epochs => format!("{key} finetune {epochs} seed {}", plan.request.seed),
+    }
 }

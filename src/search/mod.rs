@@ -7,6 +7,7 @@
 mod action;
 mod best;
 mod ddpg;
+mod episode_finetune;
 mod error;
 mod events;
 mod evolution;

@@ -227,6 +227,9 @@ pub struct SearchRequest {
     pub activation_bits: Option<BitList>,
     pub pins: Pins,
     pub method: Method,
+    /// Epochs that each policy is trained before it is judged.
+    #[serde(default)]
+    pub episode_finetune: u32,
     /// Images the simulator costs at once; the profile's own where absent.
     pub batch: Option<u64>,
     pub calibration_images: Option<usize>,
@@ -254,6 +257,9 @@ impl SearchRequest {
         flag("seed", self.seed.to_string());
         flag("pin", self.pins.to_string());
         flag("method", self.method.to_string());
+        if self.episode_finetune > 0 {
+            flag("episode-finetune", self.episode_finetune.to_string());
+        }
         self.weight_bits.iter().for_each(|bits| flag("weight-bits", bits.to_string()));
         self.activation_bits.iter().for_each(|bits| flag("activation-bits", bits.to_string()));
         self.batch.iter().for_each(|batch| flag("batch", batch.to_string()));

@@ -5,11 +5,13 @@ use std::{cell::OnceCell, collections::HashSet};
 use crate::{
     data::{Images, Splits},
     domain::{Bits, BitwidthPolicy, Operand, Quality},
+    network::Graph,
     quantization::{
         EvaluationSettings, Evaluator, KEPT_BYTES, PrefixEvaluator, QuantizationError, Quantizer,
         SingleRounding, sweep,
     },
     search::{
+        episode_finetune::EpisodeFinetune,
         error::SearchError,
         loss_table::LossTable,
         plan::Plan,
@@ -33,6 +35,7 @@ const SENSITIVITY_SHARE: f64 = 0.25;
 /// Judges policies on the search images, and at the end on the test images.
 pub struct Session {
     quantizer: Quantizer,
+    finetune: Option<EpisodeFinetune>,
     search: Evaluator,
     n_calibration_images: usize,
     test: OnceCell<Evaluator>,
@@ -62,7 +65,9 @@ impl Session {
         }
         let test = OnceCell::new();
         let test_images = splits.test;
-        Ok(Self { quantizer, search, n_calibration_images, test, test_images, settings })
+        let finetune = (plan.request.episode_finetune > 0)
+            .then(|| EpisodeFinetune::new(plan, splits.calibration, settings.threads));
+        Ok(Self { quantizer, finetune, search, n_calibration_images, test, test_images, settings })
     }
 
     pub fn float_quality(&self) -> Quality {
@@ -179,8 +184,16 @@ impl Session {
                 self.test.get_or_init(|| made)
             }
         };
-        let quantized = evaluator.evaluate(&self.quantizer.apply(policy)?)?;
+        let quantized = evaluator.evaluate(&self.network(policy)?)?;
         Ok((evaluator.float().quality, quantized.quality))
+    }
+
+    /// What is judged of a policy.
+    fn network(&self, policy: &BitwidthPolicy) -> Result<Graph, QuantizationError> {
+        match &self.finetune {
+            Some(finetune) => finetune.network(&self.quantizer, policy),
+            None => self.quantizer.apply(policy),
+        }
     }
 }
 
@@ -195,7 +208,6 @@ fn evaluator(
 
 impl PolicyEvaluator for Session {
     fn evaluate(&self, policy: &BitwidthPolicy) -> Result<Quality, SearchError> {
-        let graph = self.quantizer.apply(policy)?;
-        Ok(self.search.evaluate(&graph)?.quality)
+        Ok(self.search.evaluate(&self.network(policy)?)?.quality)
     }
 }

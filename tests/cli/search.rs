@@ -146,3 +146,42 @@ fn a_label_free_measure_needs_no_labels() {
     assert_eq!(found["measure"], "kl");
     assert!(found["best"]["quality_search"].as_f64().unwrap() <= 0.0);
 }
+
+#[test]
+fn every_baseline_answers_within_the_budget() {
+    let folder = Folder::new();
+    for (strategy, at_most) in [("greedy", 1), ("ilp", 1), ("evolution", 30)] {
+        let found = search(&folder, &["--strategy", strategy]);
+        let best = &found["best"];
+        let limit = best["budget"][0]["limit"].as_f64().unwrap();
+        assert!(best["latency_s"].as_f64().unwrap() <= limit, "{strategy}");
+        assert_eq!(found["strategy"], strategy);
+        let run = found["run"].to_string();
+        let shown = folder.json(&["runs", "show", &run]);
+        let all = shown["episodes"].as_array().unwrap();
+        let proposals = all.iter().filter(|episode| episode["kind"] != "reference").count();
+        assert!((1..=at_most).contains(&proposals), "{strategy}: {proposals}");
+    }
+    let over_a_range =
+        folder.json(&["search", "--hw", "edge-tpu", "--strategy", "ilp", "--search-images", "64"]);
+    assert!(over_a_range["front"].as_array().unwrap().len() > 3, "{over_a_range}");
+}
+
+#[test]
+fn policies_are_better_after_a_brief_training() {
+    let folder = Folder::new();
+    let narrow = ["--strategy", "greedy", "--weight-bits", "2", "--activation-bits", "2,3"];
+    let narrow = [&narrow[..], &["--measure", "kl"]].concat();
+    let quality = |more: &[&str]| {
+        let found = search(&folder, &[&narrow, more].concat());
+        (found["best"]["quality_search"].as_f64().unwrap(), found["best"]["quality_test"].clone())
+    };
+    let rounded = quality(&[]);
+    let trained = quality(&["--episode-finetune", "40"]);
+    assert!(trained.0 > rounded.0, "{rounded:?} {trained:?}");
+    assert_eq!(quality(&["--episode-finetune", "40", "--threads", "1"]), trained);
+
+    let learned = ["--method", "codebook", "--episode-finetune", "--strategy", "random"];
+    let (message, code) = folder.failure(&[SMALL_SEARCH, &learned].concat());
+    assert!(message.contains("codebook") && message.contains("gptq") && code == 1, "{message}");
+}
