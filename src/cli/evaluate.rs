@@ -11,11 +11,9 @@ use crate::{
         output,
         session::{evaluation_settings, preprocessing_request},
     },
-    data::{DataSource, DataSpec, Dataset, Split, SplitLimits},
-    domain::BitwidthPolicy,
-    export::PolicyFile,
+    data::{Dataset, Split, SplitLimits},
     runner,
-    search::{Model, Pins, with_shared_tensors},
+    search::Model,
 };
 
 pub fn run(global: &Global, args: &EvaluateArgs) -> anyhow::Result<Ending> {
@@ -60,40 +58,12 @@ pub fn run(global: &Global, args: &EvaluateArgs) -> anyhow::Result<Ending> {
     Ok(Ending::Done)
 }
 
-fn policy(args: &EvaluateArgs, model: &Model) -> anyhow::Result<BitwidthPolicy> {
-    let names = model.layer_names();
-    if let Some(path) = &args.bits.policy {
-        return Ok(PolicyFile::load(path)?.policy_for(path, &names)?);
-    }
-    let bits = args.bits.bits.expect("clap asks for --bits or --policy");
-    let policy = pinned_uniform(&names, bits, args.pin.as_ref())?;
-    Ok(with_shared_tensors(&model.layers, policy))
-}
-
-/// `bits` everywhere but where a pin says otherwise.
-pub fn pinned_uniform(
-    names: &[&str],
-    bits: crate::domain::LayerBits,
-    pins: Option<&Pins>,
-) -> anyhow::Result<BitwidthPolicy> {
-    let pins = pins.cloned().unwrap_or_default();
-    let pinned = pins.resolve(names).map_err(UsageError)?;
-    Ok(BitwidthPolicy::new(pinned.into_iter().map(|pin| pin.unwrap_or(bits)).collect()))
-}
-
 fn dataset(args: &EvaluateArgs, model: &Model) -> anyhow::Result<Dataset> {
     let (search, test) = match args.split {
         SplitName::Search => (args.images, None),
         SplitName::Test => (None, args.images),
     };
-    let spec = DataSpec {
-        source: match &args.input.data {
-            Some(path) => DataSource::Path(path.clone()),
-            None => DataSource::Embedded,
-        },
-        preprocessing: runner::preprocessing(model, &preprocessing_request(&args.input))?,
-        seed: args.seed,
-        limits: SplitLimits { calibration: args.input.calibration, search, test },
-    };
-    Ok(Dataset::open(&spec, &model.graph.input_shape()?, None)?)
+    let limits = SplitLimits { calibration: args.input.calibration, search, test };
+    let (data, request) = (args.input.data.as_deref(), preprocessing_request(&args.input));
+    Ok(runner::open_dataset(model, data, &request, args.seed, limits)?)
 }

@@ -3,29 +3,24 @@
 mod files;
 
 use std::{
-    io::IsTerminal as _,
-    path::Path,
     sync::atomic::{AtomicBool, Ordering},
-    time::{Duration, Instant},
+    time::Instant,
 };
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::{Value, json};
 
 use self::files::TunedFiles;
 use crate::{
     cli::{
         args::{FinetuneArgs, Global},
-        evaluate::pinned_uniform,
         exit::{Ending, UsageError},
-        output,
-        session::{open_store, preprocessing_request, stop_flag},
+        output, progress,
+        session::{absolute, open_store, policy, preprocessing_request, stop_flag},
     },
-    domain::{BitwidthPolicy, Measure, Quality, RunState, TuningEpoch, TuningRecord},
-    export::PolicyFile,
+    domain::{Measure, Quality, RunState, TuningEpoch, TuningRecord},
     quantization::{BatchNormTraining, EvaluationSettings, TrainingSettings},
     runner::{RunConfig, Tuner, TuningEvent, TuningRequest, tuning_request},
-    search::{Model, with_shared_tensors},
+    search::Model,
     store::BlockingStore,
 };
 
@@ -83,7 +78,7 @@ fn request(args: &FinetuneArgs) -> anyhow::Result<TuningRequest> {
         model: args.input.model.as_deref().map(absolute).transpose()?,
         data: args.input.data.as_deref().map(absolute).transpose()?,
         preprocessing: preprocessing_request(&args.input),
-        policy: policy(args, &model)?,
+        policy: policy(&model, args.policy.as_deref(), args.bits, args.pin.as_ref())?,
         measure: args.measure.unwrap_or_default(),
         split_seed: args.seed,
         calibration_images: args.input.calibration,
@@ -120,21 +115,7 @@ fn request_of_run(
     })
 }
 
-fn policy(args: &FinetuneArgs, model: &Model) -> anyhow::Result<BitwidthPolicy> {
-    let names = model.layer_names();
-    if let Some(path) = &args.policy {
-        return Ok(PolicyFile::load(path)?.policy_for(path, &names)?);
-    }
-    let bits = args.bits.expect("clap asks for RUN, --bits, --policy or --resume");
-    let policy = pinned_uniform(&names, bits, args.pin.as_ref())?;
-    Ok(with_shared_tensors(&model.layers, policy))
-}
-
 fn training_settings(args: &FinetuneArgs, model: &Model) -> anyhow::Result<TrainingSettings> {
-    let usual = match model.norms.is_empty() {
-        true => BatchNormTraining::Folded,
-        false => BatchNormTraining::Keep,
-    };
     let settings = TrainingSettings {
         epochs: args.epochs,
         learning_rate: args.lr,
@@ -145,16 +126,11 @@ fn training_settings(args: &FinetuneArgs, model: &Model) -> anyhow::Result<Train
         ranges: args.ranges,
         delay_steps: args.delay_steps,
         distillation: args.distill,
-        batch_norm: args.batch_norm.unwrap_or(usual),
+        batch_norm: args.batch_norm.unwrap_or(BatchNormTraining::usual(&model.norms)),
         augmentation: args.augment,
     };
     settings.check().map_err(UsageError)?;
     Ok(settings)
-}
-
-/// A path that still holds when the tuning is resumed from another folder.
-fn absolute(path: &Path) -> anyhow::Result<std::path::PathBuf> {
-    std::path::absolute(path).map_err(|error| anyhow::anyhow!("{}: {error}", path.display()))
 }
 
 fn opening(tuner: &Tuner<'_>) -> String {
@@ -170,14 +146,7 @@ fn opening(tuner: &Tuner<'_>) -> String {
 
 /// Trains what is left, showing how it goes on.
 fn train(global: &Global, tuner: Tuner<'_>, stop: &AtomicBool) -> anyhow::Result<TuningRecord> {
-    let visible = !global.quiet && std::io::stderr().is_terminal();
-    let target = if visible { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
-    let bar = ProgressBar::with_draw_target(None, target);
-    let colour = if output::colours_allowed(&std::io::stderr()) { ".cyan" } else { "" };
-    let template = format!("{{bar:24{colour}}} {{pos}}/{{len}} steps · {{msg}} · {{eta}} left");
-    let style = ProgressStyle::with_template(&template).expect("the template is well formed");
-    bar.set_style(style.progress_chars("━╸─"));
-    bar.enable_steady_tick(Duration::from_millis(500));
+    let bar = progress::bar(global, None, "steps · {msg} · {eta} left");
     let measure = tuner.request().measure;
     let record = tuner.execute(&mut |event| {
         match event {

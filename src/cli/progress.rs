@@ -1,4 +1,4 @@
-//! The progress bar of a search: episode, best quality, cost against the budget, speed.
+//! Progress bars; that of a search shows episode, best quality, cost against the budget, speed.
 
 use std::{io::IsTerminal as _, time::Duration};
 
@@ -8,6 +8,26 @@ use crate::{
     cli::{args::Global, output},
     domain::{Budget, CostKind, EpisodeRecord, Measure, show_cost},
 };
+
+/// A bar on a terminal; silent elsewhere and with `--quiet`.
+///
+/// - `rest`: what stands behind the count, as a template
+pub fn bar(global: &Global, length: Option<u64>, rest: &str) -> ProgressBar {
+    let visible = !global.quiet && std::io::stderr().is_terminal();
+    let target = if visible { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
+    let bar = ProgressBar::with_draw_target(length, target);
+    let colour = if output::colours_allowed(&std::io::stderr()) { ".cyan" } else { "" };
+    let template = format!("{{bar:24{colour}}} {{pos}}/{{len}} {rest}");
+    let style = ProgressStyle::with_template(&template)
+        .expect("the template is well formed")
+        .with_key("rate", |state: &ProgressState, text: &mut dyn std::fmt::Write| {
+            // A bar that cannot be written is no reason to stop.
+            let _ = write!(text, "{:.1} policies/s", state.per_sec());
+        });
+    bar.set_style(style.progress_chars("━╸─"));
+    bar.enable_steady_tick(Duration::from_millis(500));
+    bar
+}
 
 /// Shows how a search goes on, on a terminal; silent elsewhere and with `--quiet`.
 pub struct Progress {
@@ -28,24 +48,10 @@ impl Progress {
         objective: CostKind,
         budget: Option<Budget>,
     ) -> Self {
-        let visible = !global.quiet && std::io::stderr().is_terminal();
-        let target =
-            if visible { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
-        let bar = ProgressBar::with_draw_target(Some(episodes), target);
-        let colour = if output::colours_allowed(&std::io::stderr()) { ".cyan" } else { "" };
-        let template =
-            format!("{{bar:24{colour}}} {{pos}}/{{len}} · {{msg}} · {{rate}} · {{eta}} left");
-        let style = ProgressStyle::with_template(&template)
-            .expect("the template is well formed")
-            .with_key("rate", |state: &ProgressState, text: &mut dyn std::fmt::Write| {
-                // A bar that cannot be written is no reason to stop.
-                let _ = write!(text, "{:.1} policies/s", state.per_sec());
-            });
-        bar.set_style(style.progress_chars("━╸─"));
+        let bar = bar(global, Some(episodes), "· {msg} · {rate} · {eta} left");
         bar.set_message("first policies");
         bar.set_position(done);
         bar.reset_eta();
-        bar.enable_steady_tick(Duration::from_millis(500));
         Self { bar, measure, objective, budget, best: None }
     }
 

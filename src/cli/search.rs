@@ -11,7 +11,7 @@ use crate::{
         output, plan_text,
         progress::Progress,
         run_files::{self, RunFiles},
-        session::{evaluation_settings, open_store, preprocessing_request, stop_flag},
+        session::{absolute, evaluation_settings, open_store, preprocessing_request, stop_flag},
     },
     domain::{EpisodeRecord, Measure, RunState},
     report::{self, RunView},
@@ -71,11 +71,6 @@ fn plan(args: &SearchArgs) -> anyhow::Result<Plan> {
     };
     let model = Model::load(request.model.as_deref())?;
     Ok(runner::plan(request, model)?)
-}
-
-/// A path that still holds when the run is resumed from another folder.
-fn absolute(path: &Path) -> anyhow::Result<std::path::PathBuf> {
-    std::path::absolute(path).map_err(|error| anyhow::anyhow!("{}: {error}", path.display()))
 }
 
 /// Runs what is left of a run, shows how it goes on, writes its files and prints what was found.

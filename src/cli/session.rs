@@ -1,9 +1,12 @@
-//! What several subcommands do alike: find the device, read preprocessing flags, open the
-//! database, stop on Ctrl-C.
+//! What several subcommands do alike: find the device, read preprocessing flags and policies,
+//! open the database, stop on Ctrl-C.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use tch::Device;
@@ -14,8 +17,11 @@ use crate::{
         exit::{self, UsageError},
         output,
     },
+    domain::{BitwidthPolicy, LayerBits},
+    export::PolicyFile,
     quantization::EvaluationSettings,
-    search::PreprocessingRequest,
+    runner::pinned_policy,
+    search::{Model, Pins, PreprocessingRequest},
     store::BlockingStore,
 };
 
@@ -61,6 +67,29 @@ pub fn preprocessing_request(input: &InputArgs) -> PreprocessingRequest {
         resize: input.resize,
         crop: input.crop,
     }
+}
+
+/// A path that still holds when the work is resumed from another folder.
+pub fn absolute(path: &Path) -> anyhow::Result<PathBuf> {
+    std::path::absolute(path).map_err(|error| anyhow::anyhow!("{}: {error}", path.display()))
+}
+
+/// The policy of a file, or `bits` everywhere but where a pin says otherwise.
+///
+/// # Errors
+/// When the file is no policy of this network, or a pin names no layer.
+pub fn policy(
+    model: &Model,
+    file: Option<&Path>,
+    bits: Option<LayerBits>,
+    pins: Option<&Pins>,
+) -> anyhow::Result<BitwidthPolicy> {
+    if let Some(path) = file {
+        return Ok(PolicyFile::load(path)?.policy_for(path, &model.layer_names())?);
+    }
+    let bits = bits.expect("clap asks for a policy or bits");
+    let pins = pins.cloned().unwrap_or_default();
+    Ok(pinned_policy(&model.layers, bits, &pins).map_err(UsageError)?)
 }
 
 /// Opens the database for writing; it is made where it is not there.

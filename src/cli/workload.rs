@@ -6,7 +6,7 @@ use clap::Args;
 use haq_simulator::{LayerList, Workload};
 
 use crate::{
-    cli::{evaluate::pinned_uniform, exit::UsageError},
+    cli::exit::UsageError,
     domain::{BitwidthPolicy, LayerBits},
     export::PolicyFile,
     quantization::QuantizationError,
@@ -79,7 +79,10 @@ impl Subject {
         bits: LayerBits,
         pins: Option<&Pins>,
     ) -> anyhow::Result<BitwidthPolicy> {
-        Ok(self.sharing_tensors(pinned_uniform(&self.layer_names(), bits, pins)?))
+        let pins = pins.cloned().unwrap_or_default();
+        let pinned = pins.resolve(&self.layer_names()).map_err(UsageError)?;
+        let policy = pinned.into_iter().map(|pin| pin.unwrap_or(bits)).collect();
+        Ok(self.sharing_tensors(BitwidthPolicy::new(policy)))
     }
 
     /// The bits in the table of layers itself.

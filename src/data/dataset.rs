@@ -3,7 +3,6 @@
 use std::{path::Path, sync::OnceLock};
 
 use rayon::prelude::*;
-use sha2::{Digest, Sha256};
 
 use crate::data::{
     DataError, DataSource, DataSpec, Images, InputShape, Split, embedded,
@@ -78,11 +77,7 @@ impl Splits {
 
     /// SHA-256 over the digests of the three splits, in hexadecimal.
     pub fn digest(&self) -> String {
-        let mut hash = Sha256::new();
-        for images in [&self.calibration, &self.search, &self.test] {
-            hash.update(images.digest());
-        }
-        hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+        Images::digest_of(&[&self.calibration, &self.search, &self.test])
     }
 }
 

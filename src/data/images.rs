@@ -119,6 +119,17 @@ impl Images {
                 floats.iter().for_each(|value| hash.update(value.to_le_bytes()));
             }
         }
-        hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+        hexadecimal(hash)
     }
+
+    /// SHA-256 over the digests of several sets in their order, in hexadecimal.
+    pub fn digest_of(sets: &[&Self]) -> String {
+        let mut hash = Sha256::new();
+        sets.iter().for_each(|images| hash.update(images.digest()));
+        hexadecimal(hash)
+    }
+}
+
+fn hexadecimal(hash: Sha256) -> String {
+    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }

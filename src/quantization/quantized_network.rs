@@ -202,6 +202,19 @@ impl Quantizer {
             .collect()
     }
 
+    /// # Errors
+    /// [`QuantizationError::Training`] when the method rounds to levels that cannot be learned.
+    pub fn check_trainable(&self) -> Result<(), QuantizationError> {
+        if self.method.is_trainable() {
+            return Ok(());
+        }
+        let method = self.method;
+        let reason = format!(
+            "method {method} rounds to levels that cannot be learned; gptq does to ones that can"
+        );
+        Err(QuantizationError::Training { reason })
+    }
+
     pub(super) fn check(&self, policy: &BitwidthPolicy) -> Result<(), QuantizationError> {
         if policy.len() != self.layers.len() {
             let (policy, network) = (policy.len(), self.layers.len());

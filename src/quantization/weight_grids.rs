@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     domain::Bits,
     quantization::{
-        aciq::allocate_bits,
+        aciq::{allocate_bits, mean_and_spread},
         clip::{WeightClip, WeightRule, weight_grid},
         layer_matrix::WeightRows,
         moments::Moments,
@@ -55,7 +55,8 @@ pub fn weight_grids(
             vec![weight_grid(rule, bits, &rows.values, &all); rows.n_rows]
         }
         Granularity::AllocatedChannel if bits.get() <= MOST_ALLOCATED_BITS => {
-            let spreads: Vec<f64> = (0..rows.n_rows).map(|row| spread(rows.row(row))).collect();
+            let spreads: Vec<f64> =
+                (0..rows.n_rows).map(|row| mean_and_spread(rows.row(row)).1).collect();
             let allocated = allocate_bits(&spreads, bits.get().into());
             let grids = allocated.iter().enumerate().map(|(row, &bits)| {
                 let bits = Bits::new(bits as u8);
@@ -67,11 +68,4 @@ pub fn weight_grids(
             (0..rows.n_rows).map(|row| of_row(row, bits)).collect()
         }
     }
-}
-
-/// The standard deviation.
-fn spread(row: &[f32]) -> f64 {
-    let n = row.len().max(1) as f64;
-    let mean = row.iter().map(|&w| f64::from(w)).sum::<f64>() / n;
-    (row.iter().map(|&w| (f64::from(w) - mean).powi(2)).sum::<f64>() / n).sqrt()
 }

@@ -1,5 +1,7 @@
 //! From what was asked to a dataset that fits the network.
 
+use std::path::Path;
+
 use crate::{
     data::{
         Card, DataSource, DataSpec, Dataset, InputShape, Overrides, Preprocessing, Split,
@@ -31,21 +33,36 @@ pub fn preprocessing(
 /// # Errors
 /// When nothing says how images are normalised, or the path is no dataset.
 pub fn load_dataset(request: &SearchRequest, model: &Model) -> Result<Dataset, RunnerError> {
-    let spec = DataSpec {
-        source: match &request.data {
-            Some(path) => DataSource::Path(path.clone()),
-            None => DataSource::Embedded,
-        },
-        preprocessing: preprocessing(model, &request.preprocessing)?,
-        seed: request.seed,
-        limits: SplitLimits {
-            calibration: request.calibration_images,
-            search: request.search_images,
-            test: request.test_images,
-        },
+    let limits = SplitLimits {
+        calibration: request.calibration_images,
+        search: request.search_images,
+        test: request.test_images,
     };
+    open_dataset(model, request.data.as_deref(), &request.preprocessing, request.seed, limits)
+}
+
+/// Opens the images at a path, the embedded ones where there is none, for the model's input;
+/// reads no image yet.
+///
+/// # Errors
+/// As [`load_dataset`].
+pub fn open_dataset(
+    model: &Model,
+    data: Option<&Path>,
+    request: &PreprocessingRequest,
+    seed: u64,
+    limits: SplitLimits,
+) -> Result<Dataset, RunnerError> {
+    let source = data.map_or(DataSource::Embedded, |path| DataSource::Path(path.to_path_buf()));
+    let preprocessing = preprocessing(model, request)?;
+    let spec = DataSpec { source, preprocessing, seed, limits };
     let shape = model.graph.input_shape().map_err(network_error)?;
     Ok(Dataset::open(&spec, &shape, None)?)
+}
+
+/// What reports call the images at a path.
+pub fn data_name(data: Option<&Path>) -> String {
+    data.map_or("embedded".into(), |path| path.display().to_string())
 }
 
 /// A plan for what was asked.

@@ -21,7 +21,7 @@ pub use comparison::{
 };
 pub use config::{ImageCounts, RunConfig};
 pub use error::RunnerError;
-pub use inputs::{load_dataset, load_splits, one_image_shape, plan, preprocessing};
+pub use inputs::{load_dataset, load_splits, one_image_shape, open_dataset, plan, preprocessing};
 pub use profiles::{FoundProfile, ProfileSource, find_profile, profile_names};
 pub use run::Runner;
 pub use sensitivity::{

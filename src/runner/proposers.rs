@@ -43,6 +43,10 @@ pub fn restored_proposer(
         (Strategy::Ddpg, Some((_, state))) if !state.is_empty() => {
             let config = agent_config(&plan.space);
             let restored = DdpgProposer::restore(space, observer(plan), config, state, deltas)?;
+            let proposals = deltas.len().saturating_sub(plan.references().len());
+            if proposals >= Session::MOST_STARTS {
+                return Ok(Box::new(restored));
+            }
             Ok(Box::new(restored.with_starts(session.starts(plan)?)))
         }
         (Strategy::Evolution, _) => {

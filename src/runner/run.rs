@@ -221,7 +221,7 @@ fn describe(
     RunDescription {
         model: plan.model.name.clone(),
         model_digest: plan.model.digest.clone(),
-        data: request.data.as_ref().map_or("embedded".into(), |path| path.display().to_string()),
+        data: inputs::data_name(request.data.as_deref()),
         profile: plan.profile.name().to_owned(),
         strategy: request.strategy,
         measure: request.measure,

@@ -3,14 +3,14 @@
 
 use std::path::PathBuf;
 
-use sha2::{Digest as _, Sha256};
-
 use crate::{
-    data::{DataSource, DataSpec, Dataset, Images, Split, SplitLimits},
+    data::{Images, Split, SplitLimits},
     domain::{Quality, SubjectDescription},
-    network::NetworkError,
-    quantization::{EvaluationSettings, Evaluator, QuantizationError},
-    runner::{RunnerError, preprocessing},
+    quantization::{EvaluationSettings, Evaluator},
+    runner::{
+        RunnerError,
+        inputs::{data_name, open_dataset},
+    },
     search::{Model, PreprocessingRequest},
     store::{BlockingStore, SubjectId},
 };
@@ -59,27 +59,16 @@ impl<'a> Subject<'a> {
             Split::Search => (request.images, None),
             Split::Test | Split::Calibration => (None, request.images),
         };
-        let spec = DataSpec {
-            source: match &request.data {
-                Some(path) => DataSource::Path(path.clone()),
-                None => DataSource::Embedded,
-            },
-            preprocessing: preprocessing(model, &request.preprocessing)?,
-            seed: request.seed,
-            limits: SplitLimits { calibration: request.calibration_images, search, test },
-        };
-        let shape = model.graph.input_shape().map_err(network_error)?;
-        let dataset = Dataset::open(&spec, &shape, None)?;
+        let limits = SplitLimits { calibration: request.calibration_images, search, test };
+        let data = request.data.as_deref();
+        let dataset = open_dataset(model, data, &request.preprocessing, request.seed, limits)?;
         let images = dataset.load(request.split)?;
         let calibration = dataset.load(Split::Calibration)?;
         let description = SubjectDescription {
             model: model.name.clone(),
             model_digest: model.digest.clone(),
-            data: request
-                .data
-                .as_ref()
-                .map_or("embedded".into(), |path| path.display().to_string()),
-            data_digest: digest(&[&images, &calibration]),
+            data: data_name(data),
+            data_digest: Images::digest_of(&[&images, &calibration]),
             split: request.split.to_string(),
             images: images.len() as u64,
             calibration_images: calibration.len() as u64,
@@ -127,15 +116,4 @@ impl<'a> Subject<'a> {
         };
         Ok((figures, evaluator))
     }
-}
-
-/// SHA-256 over the digests of several sets of images, hexadecimal.
-fn digest(sets: &[&Images]) -> String {
-    let mut hash = Sha256::new();
-    sets.iter().for_each(|images| hash.update(images.digest()));
-    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-fn network_error(error: NetworkError) -> RunnerError {
-    RunnerError::Quantization(QuantizationError::Network(error))
 }

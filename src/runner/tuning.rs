@@ -4,10 +4,9 @@
 use std::{path::PathBuf, time::Instant};
 
 use serde::{Deserialize, Serialize};
-use sha2::{Digest as _, Sha256};
 
 use crate::{
-    data::{DataSource, DataSpec, Dataset, Images, Split, SplitLimits},
+    data::{Dataset, Images, Split, SplitLimits},
     domain::{
         BitwidthPolicy, Measure, RunId, RunState, TuningDescription, TuningEpoch, TuningId,
         TuningRecord, TuningTest,
@@ -17,7 +16,10 @@ use crate::{
         EvaluationSettings, Evaluator, Method, QuantizationError, Quantizer, StepReport, Training,
         TrainingImages, TrainingSettings, TunedNetwork,
     },
-    runner::{RunnerError, preprocessing},
+    runner::{
+        RunnerError,
+        inputs::{data_name, open_dataset},
+    },
     search::{Model, PreprocessingRequest},
     store::{BlockingStore, TuningClaim, TuningStep},
 };
@@ -90,10 +92,7 @@ impl<'a> Tuner<'a> {
             run: request.run,
             model: prepared.model_name.clone(),
             model_digest: prepared.model_digest.clone(),
-            data: request
-                .data
-                .as_ref()
-                .map_or("embedded".into(), |path| path.display().to_string()),
+            data: data_name(request.data.as_deref()),
             data_digest: prepared.data_digest.clone(),
             policy: request.policy.clone(),
             measure: request.measure,
@@ -268,7 +267,7 @@ impl Prepared {
         let calibration = dataset.load(Split::Calibration)?;
         let (search, test) = (dataset.load(Split::Search)?, dataset.load(Split::Test)?);
         let training = dataset.load_training()?;
-        let data_digest = digest(&[&training, &search, &test]);
+        let data_digest = Images::digest_of(&[&training, &search, &test]);
         let n_training_images = training.len();
         let labels = search.labels();
         let evaluator = Evaluator::new(&model.graph, &search.to_tensor(), labels, settings)?;
@@ -328,26 +327,11 @@ pub fn tuned_onnx(float: &Graph, network: &TunedNetwork) -> Result<Vec<u8>, Runn
 }
 
 fn dataset(request: &TuningRequest, model: &Model) -> Result<Dataset, RunnerError> {
-    let spec = DataSpec {
-        source: match &request.data {
-            Some(path) => DataSource::Path(path.clone()),
-            None => DataSource::Embedded,
-        },
-        preprocessing: preprocessing(model, &request.preprocessing)?,
-        seed: request.split_seed,
-        limits: SplitLimits {
-            calibration: request.calibration_images,
-            search: request.search_images,
-            test: request.test_images,
-        },
+    let limits = SplitLimits {
+        calibration: request.calibration_images,
+        search: request.search_images,
+        test: request.test_images,
     };
-    let shape = model.graph.input_shape().map_err(QuantizationError::from)?;
-    Ok(Dataset::open(&spec, &shape, None)?)
-}
-
-/// SHA-256 over the digests of several sets of images, hexadecimal.
-fn digest(sets: &[&Images]) -> String {
-    let mut hash = Sha256::new();
-    sets.iter().for_each(|images| hash.update(images.digest()));
-    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    let data = request.data.as_deref();
+    open_dataset(model, data, &request.preprocessing, request.split_seed, limits)
 }

@@ -28,28 +28,35 @@ pub struct EpisodeFinetune {
 
 impl EpisodeFinetune {
     /// - `images`: to train on
-    pub fn new(plan: &Plan, images: Images, threads: usize) -> Self {
+    ///
+    /// # Errors
+    /// When the quantizer's method rounds to levels that cannot be learned.
+    pub fn new(
+        plan: &Plan,
+        quantizer: &Quantizer,
+        images: Images,
+        threads: usize,
+    ) -> Result<Self, QuantizationError> {
+        quantizer.check_trainable()?;
         // Preparation changes the layers that batch norms were folded into.
         let prepared = plan.request.method.preparation.is_some();
         let norms = if prepared { Vec::new() } else { plan.model.norms.clone() };
-        let batch_norm =
-            if norms.is_empty() { BatchNormTraining::Folded } else { BatchNormTraining::Keep };
         let settings = TrainingSettings {
             epochs: plan.request.episode_finetune,
             learning_rate: LEARNING_RATE,
             weight_decay: WEIGHT_DECAY,
             seed: plan.request.seed,
-            batch_norm,
+            batch_norm: BatchNormTraining::usual(&norms),
             ..TrainingSettings::default()
         };
-        Self { images, norms, settings, threads }
+        Ok(Self { images, norms, settings, threads })
     }
 
     /// The trained network; the post-training one where training goes astray. Equal policies
     /// give equal networks.
     ///
     /// # Errors
-    /// When the method's rounding cannot be trained, or the network does not run.
+    /// When the network does not run.
     pub fn network(
         &self,
         quantizer: &Quantizer,

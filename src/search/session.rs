@@ -22,7 +22,8 @@ use crate::{
     },
 };
 
-/// First episodes that are given when the search covers a range of budgets.
+/// First episodes that are given when the search covers a range of budgets; under budgets there
+/// are fewer.
 const STARTS_OVER_A_RANGE: u32 = 8;
 
 /// Search images that sensitivities are measured on at most, and at least where there are so
@@ -65,14 +66,22 @@ impl Session {
         }
         let test = OnceCell::new();
         let test_images = splits.test;
-        let finetune = (plan.request.episode_finetune > 0)
-            .then(|| EpisodeFinetune::new(plan, splits.calibration, settings.threads));
+        let finetune = match plan.request.episode_finetune {
+            0 => None,
+            _ => {
+                let images = splits.calibration;
+                Some(EpisodeFinetune::new(plan, &quantizer, images, settings.threads)?)
+            }
+        };
         Ok(Self { quantizer, finetune, search, n_calibration_images, test, test_images, settings })
     }
 
     pub fn float_quality(&self) -> Quality {
         self.search.float().quality
     }
+
+    /// [`Session::starts`] gives no more policies.
+    pub const MOST_STARTS: usize = STARTS_OVER_A_RANGE as usize;
 
     pub fn n_calibration_images(&self) -> usize {
         self.n_calibration_images

@@ -6,8 +6,9 @@ use sqlx::{Row, SqliteConnection, sqlite::SqliteRow};
 use super::{
     Checkpoint, Store, StoreError,
     checkpoints::write_checkpoint,
-    claims::{Claim, now_unix_ms},
+    claims::Claim,
     error::At,
+    lease::now_unix_ms,
     rows::{
         SqlxResult, bind_quality, cost, integer, number_or_nan, policy, policy_to_json, quality,
         word,

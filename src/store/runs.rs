@@ -5,8 +5,9 @@ use sqlx::{Row, SqliteConnection, sqlite::SqliteRow};
 
 use super::{
     Store, StoreError,
-    claims::{Claim, now_unix_ms},
+    claims::Claim,
     error::At,
+    lease::now_unix_ms,
     owner::Owner,
     rows::{
         SqlxResult, cost, count, integer, json, number_or_nan, quality, to_json, unreadable, word,

@@ -1,12 +1,11 @@
 //! Tunings: created, kept epoch by epoch, claimed to go on, ended, read.
 
 use sqlx::{Row, SqliteConnection, sqlite::SqliteRow};
-use tokio::task::AbortHandle;
 
 use super::{
     Store, StoreError,
-    claims::{HEARTBEAT, Lease, now_unix_ms},
     error::At,
+    lease::{Heartbeat, Held, Lease, now_unix_ms},
     owner::Owner,
     rows::{
         SqlxResult, bind_measured, bind_quality, json, number_or_nan, policy, policy_to_json,
@@ -23,18 +22,12 @@ pub struct TuningClaim {
     id: TuningId,
     number: i64,
     measure: Measure,
-    heartbeat: AbortHandle,
+    _heartbeat: Heartbeat,
 }
 
 impl TuningClaim {
     pub fn id(&self) -> TuningId {
         self.id
-    }
-}
-
-impl Drop for TuningClaim {
-    fn drop(&mut self) {
-        self.heartbeat.abort();
     }
 }
 
@@ -81,9 +74,8 @@ impl Store {
             .ok_or_else(|| StoreError::UnknownTuning { path: path.to_owned(), tuning: id })?;
         let state = state_of(&row).at(path)?;
         let lease = Lease::of(&row).at(path)?;
-        let owner = Owner::this_process();
-        if state == RunState::Running && lease.is_alive(&owner) {
-            let process_id = lease.process_id();
+        if state == RunState::Running && lease.is_alive(&Owner::this_process()) {
+            let process_id = lease.owner.process_id;
             return Err(StoreError::TuningBusy { tuning: id, process_id });
         }
         if state == RunState::Completed {
@@ -91,53 +83,14 @@ impl Store {
         }
         let number = row.try_get::<i64, _>("claim").at(path)? + 1;
         let measure = measure_of(&row).at(path)?;
-        sqlx::query(
-            "UPDATE tunings SET state = 'running', error = NULL, claim = ?2, owner_host = ?3,
-                 owner_process_space = ?4, owner_process_id = ?5,
-                 owner_process_start_ticks = ?6, heartbeat_unix_ms = ?7
-             WHERE id = ?1",
-        )
-        .bind(id)
-        .bind(number)
-        .bind(owner.host)
-        .bind(owner.process_space)
-        .bind(owner.process_id)
-        .bind(owner.start_ticks)
-        .bind(now_unix_ms())
-        .execute(&mut *transaction)
-        .await
-        .at(path)?;
+        Held::Tuning(id).take(&mut transaction, number).await.at(path)?;
         transaction.commit().await.at(path)?;
         Ok(self.keep_claim(id, number, measure))
     }
 
-    /// Tells other processes, every few seconds, that the claim is alive.
     fn keep_claim(&self, id: TuningId, number: i64, measure: Measure) -> TuningClaim {
-        // The task does not keep the store open.
-        let inner = std::sync::Arc::downgrade(&self.inner);
-        let heartbeat = tokio::spawn(async move {
-            loop {
-                tokio::time::sleep(HEARTBEAT).await;
-                let Some(inner) = inner.upgrade() else { return };
-                let store = Store { inner };
-                let beat = async {
-                    sqlx::query(
-                        "UPDATE tunings SET heartbeat_unix_ms = ? WHERE id = ? AND claim = ?",
-                    )
-                    .bind(now_unix_ms())
-                    .bind(id)
-                    .bind(number)
-                    .execute(store.writer()?)
-                    .await
-                    .at(store.path())
-                };
-                if let Err(error) = beat.await {
-                    tracing::warn!(tuning.id = id, %error, "heartbeat not written");
-                }
-            }
-        })
-        .abort_handle();
-        TuningClaim { id, number, measure, heartbeat }
+        let _heartbeat = self.start_heartbeat(Held::Tuning(id), number);
+        TuningClaim { id, number, measure, _heartbeat }
     }
 
     /// Commits an epoch with what is needed to go on after it, all or nothing.

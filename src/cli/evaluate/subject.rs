@@ -5,9 +5,12 @@ use std::path::Path;
 use anyhow::Context as _;
 use serde_json::{Value, json};
 
-use super::{policy, results::Results};
+use super::results::Results;
 use crate::{
-    cli::args::{EvaluateArgs, KernelName},
+    cli::{
+        args::{BitsArgs, EvaluateArgs},
+        session::policy,
+    },
     data::{Dataset, Images, Split},
     domain::BitwidthPolicy,
     network::{Graph, QuantizableLayer, TensorFile},
@@ -40,7 +43,8 @@ impl Subject {
         model: Model,
         dataset: &Dataset,
     ) -> anyhow::Result<Self> {
-        let policy = policy(args, &model)?;
+        let BitsArgs { policy: file, bits, .. } = &args.bits;
+        let policy = policy(&model, file.as_deref(), *bits, args.pin.as_ref())?;
         let calibration = dataset.load(Split::Calibration)?;
         let quantizer = Quantizer::calibrate(model.graph, &calibration.to_tensor(), args.method)?;
         Ok(Self {
@@ -103,7 +107,7 @@ impl Subject {
     pub fn measure(
         &self,
         images: &Images,
-        integer: Option<KernelName>,
+        integer: Option<KernelChoice>,
         settings: EvaluationSettings,
     ) -> anyhow::Result<Results> {
         let evaluator =
@@ -111,25 +115,18 @@ impl Subject {
         let quantized = evaluator.evaluate(&self.quantized)?;
         let integer = match integer {
             None => None,
-            Some(name) => {
+            Some(kernels) => {
                 let network = IntegerNetwork::of_quantized(
                     self.quantized.clone(),
                     &self.weight_grids,
                     &self.calibration.to_tensor(),
                     self.range,
-                    kernels(name),
+                    kernels,
                 )?;
                 Some(evaluator.evaluate_integer(&network)?)
             }
         };
         let (n_images, float) = (evaluator.n_images(), evaluator.float());
         Ok(Results { n_images, quantized, float, integer })
-    }
-}
-
-fn kernels(name: KernelName) -> KernelChoice {
-    match name {
-        KernelName::Int8 => KernelChoice::Int8,
-        KernelName::Packed => KernelChoice::Packed,
     }
 }

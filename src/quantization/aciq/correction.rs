@@ -13,8 +13,8 @@ use crate::quantization::{layer_matrix::WeightRows, uniform::WeightGrid};
 pub fn correct_moments(weights: &WeightRows, rounded: &mut [f32], grids: &mut [WeightGrid]) {
     let rows = rounded.chunks_mut(weights.n_columns).zip(grids);
     for (row, (rounded, grid)) in rows.enumerate() {
-        let (mean, spread) = moments(weights.row(row));
-        let (rounded_mean, rounded_spread) = moments(rounded);
+        let (mean, spread) = mean_and_spread(weights.row(row));
+        let (rounded_mean, rounded_spread) = mean_and_spread(rounded);
         let factor = spread / rounded_spread;
         let usable = factor.is_finite() && factor > 0.0;
         let factor = if usable { factor } else { 1.0 };
@@ -25,7 +25,7 @@ pub fn correct_moments(weights: &WeightRows, rounded: &mut [f32], grids: &mut [W
 }
 
 /// Mean and standard deviation.
-fn moments(values: &[f32]) -> (f64, f64) {
+pub fn mean_and_spread(values: &[f32]) -> (f64, f64) {
     let n = values.len().max(1) as f64;
     let mean = values.iter().map(|&x| f64::from(x)).sum::<f64>() / n;
     let square = values.iter().map(|&x| (f64::from(x) - mean).powi(2)).sum::<f64>() / n;
@@ -79,10 +79,10 @@ mod tests {
             let weights = WeightRows::of_dense(values, n_columns);
             let mut grids = vec![WeightGrid::new(Bits::new(bits).unwrap(), 0.3)];
             let mut rounded = nearest(&weights, &grids);
-            let had_spread = moments(&rounded).1 > 0.0;
+            let had_spread = mean_and_spread(&rounded).1 > 0.0;
             correct_moments(&weights, &mut rounded, &mut grids);
             let ((mean, spread), (new_mean, new_spread)) =
-                (moments(weights.row(0)), moments(&rounded));
+                (mean_and_spread(weights.row(0)), mean_and_spread(&rounded));
             prop_assert!((mean - new_mean).abs() < 1e-6, "{mean} {new_mean}");
             prop_assert!(!had_spread || (spread - new_spread).abs() < 1e-6, "{spread} {new_spread}");
             for &weight in &rounded {

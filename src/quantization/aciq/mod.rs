@@ -15,6 +15,7 @@ pub use allocation::allocate_bits;
 pub use clipping::AciqForm;
 pub(super) use clipping::{activation_limits, weight_limits, weight_step};
 pub use correction::correct_moments;
+pub(super) use correction::mean_and_spread;
 pub use distribution::{Distribution, Fit};
 pub use points::{
     Points, clipping_constant, clipping_constant_one_sided, error_of_points, finite_constant,

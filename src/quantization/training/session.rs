@@ -84,13 +84,7 @@ impl Training {
         settings: TrainingSettings,
     ) -> Result<Self, QuantizationError> {
         settings.check().map_err(|reason| QuantizationError::Training { reason })?;
-        if !quantizer.method().is_trainable() {
-            let reason = format!(
-                "method {} rounds to levels that cannot be learned; gptq does to ones that can",
-                quantizer.method()
-            );
-            return Err(QuantizationError::Training { reason });
-        }
+        quantizer.check_trainable()?;
         if set.is_empty() {
             return Err(QuantizationError::NoImages);
         }

@@ -4,6 +4,8 @@ use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
+use crate::network::FoldedNorm;
+
 /// Where the ranges of activations come from during training.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -29,6 +31,13 @@ pub enum BatchNormTraining {
     Fold,
     /// It normalizes what the rounded weights give, and goes into their scales at the end.
     Keep,
+}
+
+impl BatchNormTraining {
+    /// Norms are kept where there are any: training them folded is weaker.
+    pub fn usual(norms: &[FoldedNorm]) -> Self {
+        if norms.is_empty() { Self::Folded } else { Self::Keep }
+    }
 }
 
 /// Changes to images while they are trained on.

@@ -107,32 +107,38 @@ impl Source {
     }
 }
 
+/// A numbered piece of memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Slot {
+    Codes(usize),
+    Sums(usize),
+}
+
 /// Which pieces of memory are in use while steps are made.
 #[derive(Debug, Default)]
 pub(super) struct Slots {
-    /// Codes (true) or sums, and the number.
-    used: BTreeSet<(bool, usize)>,
+    used: BTreeSet<Slot>,
 }
 
 impl Slots {
     pub fn codes(&mut self) -> usize {
-        self.first_free(true)
+        self.first_free(Slot::Codes)
     }
 
     pub fn sums(&mut self) -> usize {
-        self.first_free(false)
+        self.first_free(Slot::Sums)
     }
 
     /// Frees all but these.
-    pub fn keep(&mut self, used: BTreeSet<(bool, usize)>) {
+    pub fn keep(&mut self, used: BTreeSet<Slot>) {
         self.used = used;
     }
 
-    fn first_free(&mut self, of_codes: bool) -> usize {
-        let free = (0..).find(|&slot| !self.used.contains(&(of_codes, slot)));
-        let slot = free.expect("there are more numbers than slots");
-        self.used.insert((of_codes, slot));
-        slot
+    fn first_free(&mut self, kind: fn(usize) -> Slot) -> usize {
+        let free = (0..).find(|&number| !self.used.contains(&kind(number)));
+        let number = free.expect("there are more numbers than slots");
+        self.used.insert(kind(number));
+        number
     }
 }
 
@@ -148,29 +154,29 @@ impl IntegerWorkspace {
     /// As many slots as the steps name.
     pub(super) fn prepare(&mut self, steps: &[Step]) {
         for step in steps {
-            let (of_codes, to) = step.target();
-            let n = if of_codes { self.codes.len() } else { self.sums.len() };
-            let more = (to + 1).saturating_sub(n);
-            match of_codes {
-                true => self.codes.extend(std::iter::repeat_n(Vec::new(), more)),
-                false => self.sums.extend(std::iter::repeat_n(Vec::new(), more)),
+            match step.target() {
+                Slot::Codes(to) => self.codes.resize_with(self.codes.len().max(to + 1), Vec::new),
+                Slot::Sums(to) => self.sums.resize_with(self.sums.len().max(to + 1), Vec::new),
             }
         }
     }
 
     pub(super) fn take(&mut self, step: &Step, image: &[f32]) -> Result<(), IntegerError> {
-        let (of_codes, to) = step.target();
-        if of_codes {
-            let mut out = std::mem::take(&mut self.codes[to]);
-            out.clear();
-            self.write_codes(step, image, &mut out);
-            self.codes[to] = out;
-            return Ok(());
+        match step.target() {
+            Slot::Codes(to) => {
+                let mut out = std::mem::take(&mut self.codes[to]);
+                out.clear();
+                self.write_codes(step, image, &mut out);
+                self.codes[to] = out;
+                Ok(())
+            }
+            Slot::Sums(to) => {
+                let mut out = std::mem::take(&mut self.sums[to]);
+                let done = self.write_sums(step, &mut out);
+                self.sums[to] = out;
+                done
+            }
         }
-        let mut out = std::mem::take(&mut self.sums[to]);
-        let done = self.write_sums(step, &mut out);
-        self.sums[to] = out;
-        done
     }
 
     fn write_codes(&self, step: &Step, image: &[f32], out: &mut Vec<u8>) {
@@ -229,21 +235,21 @@ impl IntegerWorkspace {
 }
 
 impl Step {
-    /// The slot that is written: whether it holds codes, and its number.
-    fn target(&self) -> (bool, usize) {
+    /// The slot that is written.
+    fn target(&self) -> Slot {
         match *self {
             Step::Quantize { to, .. }
             | Step::MaxCodes { to, .. }
             | Step::MoveCodes { to, .. }
             | Step::Requantize { to, .. }
             | Step::Sign { to, .. }
-            | Step::Map { to, .. } => (true, to),
+            | Step::Map { to, .. } => Slot::Codes(to),
             Step::Convolve { to, .. }
             | Step::Centre { to, .. }
             | Step::Add { to, .. }
             | Step::Sum { to, .. }
             | Step::MaxSums { to, .. }
-            | Step::MoveSums { to, .. } => (false, to),
+            | Step::MoveSums { to, .. } => Slot::Sums(to),
         }
     }
 }

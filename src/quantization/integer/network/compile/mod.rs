@@ -1,6 +1,10 @@
 //! From a network that rounds to steps on integers, node by node.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    str::FromStr,
+};
 
 mod layers;
 mod moves;
@@ -9,16 +13,16 @@ mod roundings;
 
 use self::pools::{is_spatial, whole};
 use super::{
-    IntegerNetwork,
+    IntegerNetwork, WeightGrids,
     layer::ExactConstant,
     movement::{is_function, moves},
     reference::{Reference, TwoStepRounding},
-    steps::{Slots, Step},
+    steps::{Slot, Slots, Step},
     value::{CodeGrid, Form, SumChannel, Sums, Value, count},
 };
 use crate::{
     network::{Executable, Graph, Node, Op, Reduction, Shapes, TensorId},
-    quantization::{error::QuantizationError, integer::IntegerError, uniform::WeightGrid},
+    quantization::{error::QuantizationError, integer::IntegerError},
 };
 
 /// Which kernels a network is compiled for.
@@ -30,10 +34,28 @@ pub enum KernelChoice {
     Packed,
 }
 
+impl fmt::Display for KernelChoice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Int8 => "int8",
+            Self::Packed => "packed",
+        })
+    }
+}
+
+impl FromStr for KernelChoice {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let found = [Self::Int8, Self::Packed].into_iter().find(|kind| kind.to_string() == text);
+        found.ok_or_else(|| format!("{text:?} is not a choice of kernels; int8, packed are"))
+    }
+}
+
 pub(super) struct Compiler<'a> {
     /// Becomes the float network that rounds as the integers do.
     graph: Graph,
-    grids: &'a BTreeMap<TensorId, Vec<WeightGrid>>,
+    grids: &'a WeightGrids,
     kernels: KernelChoice,
     shapes: Shapes,
     executable: Executable,
@@ -47,7 +69,7 @@ pub(super) struct Compiler<'a> {
 impl<'a> Compiler<'a> {
     pub fn compile(
         graph: &Graph,
-        grids: &'a BTreeMap<TensorId, Vec<WeightGrid>>,
+        grids: &'a WeightGrids,
         image: &[usize],
         kernels: KernelChoice,
     ) -> Result<IntegerNetwork, QuantizationError> {
@@ -139,8 +161,8 @@ impl<'a> Compiler<'a> {
         self.values.retain(|tensor, _| later.contains(tensor));
         let used = self.values.values().filter_map(|value| match &value.form {
             Form::Image { .. } => None,
-            Form::Codes { slot, .. } | Form::Function { slot, .. } => Some((true, *slot)),
-            Form::Sums { slot, .. } => Some((false, *slot)),
+            Form::Codes { slot, .. } | Form::Function { slot, .. } => Some(Slot::Codes(*slot)),
+            Form::Sums { slot, .. } => Some(Slot::Sums(*slot)),
         });
         self.slots.keep(used.collect());
     }

@@ -1,0 +1,86 @@
+//! What can be typed after `haq search` and `haq resume`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::{InputArgs, MachineArgs, method_lines, method_names};
+use crate::{
+    domain::{BudgetRequest, Measure, Strategy},
+    quantization::Method,
+    search::{BitList, Pins},
+};
+
+#[derive(Debug, Clone, Args)]
+pub struct SearchArgs {
+    #[command(flatten)]
+    pub input: InputArgs,
+    #[command(flatten)]
+    pub machine: MachineArgs,
+    /// Hardware profile: a file, or the name of one in ./hw-profiles or built in
+    #[arg(long, value_name = "PROFILE")]
+    pub hw: String,
+    /// Limit on latency, energy, size or memory: a ratio to 8/8 (latency=0.6) or a value with
+    /// its unit (latency=5ms, energy=2mJ, size=1.1MB, memory=512KB); repeatable
+    #[arg(long, value_name = "COST=LIMIT")]
+    pub budget: Vec<BudgetRequest>,
+    /// Policies to try
+    #[arg(long, default_value_t = 200, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub episodes: u32,
+    /// Who proposes policies: ddpg, random, uniform, greedy, ilp or evolution
+    #[arg(long, default_value_t = Strategy::Ddpg, value_name = "NAME")]
+    pub strategy: Strategy,
+    /// Quality to keep: top1, top5, or without labels agreement, kl, mse
+    #[arg(long, default_value_t = Measure::Top1, value_name = "NAME")]
+    pub measure: Measure,
+    /// Equal seeds give equal episodes
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    pub seed: u64,
+    /// Weight widths to choose from: 2-8 or 2,4,8; what the profile can use where absent
+    #[arg(long, value_name = "BITS")]
+    pub weight_bits: Option<BitList>,
+    /// Activation widths to choose from
+    #[arg(long, value_name = "BITS")]
+    pub activation_bits: Option<BitList>,
+    /// Layers with fixed bits: first=8,last=8 or NAME=W/A or none
+    #[arg(long, default_value_t = Pins::first_and_last(), value_name = "PINS")]
+    pub pin: Pins,
+    #[arg(
+        long,
+        default_value_t = Method::default(),
+        value_name = "NAME",
+        help = method_names("Recipe that quantizes"),
+        long_help = method_lines("Recipe that quantizes")
+    )]
+    pub method: Method,
+    /// Train each policy for so many epochs on the calibration images before it is judged, as
+    /// HAQ does; dear
+    #[arg(long, value_name = "EPOCHS", num_args = 0..=1, default_value_t = 0, default_missing_value = "1")]
+    pub episode_finetune: u32,
+    /// Images each policy is judged on
+    #[arg(long, value_name = "N")]
+    pub search_images: Option<usize>,
+    /// Test images for the final figures
+    #[arg(long, value_name = "N")]
+    pub images: Option<usize>,
+    /// Images the simulated device takes at once; the profile's own where absent
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=65536))]
+    pub batch: Option<u64>,
+    /// Folder for plots and the policy
+    #[arg(long, default_value = "haq-out", value_name = "FOLDER")]
+    pub out: PathBuf,
+    /// Print plan, layers, size of the search space and cheapest and dearest policy, and stop
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct ResumeArgs {
+    /// Number of the run; the newest interrupted one where absent
+    pub run: Option<i64>,
+    #[command(flatten)]
+    pub machine: MachineArgs,
+    /// Folder for plots and the policy
+    #[arg(long, default_value = "haq-out", value_name = "FOLDER")]
+    pub out: PathBuf,
+}
