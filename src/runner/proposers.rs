@@ -4,8 +4,8 @@ use crate::{
     domain::{BitwidthPolicy, Strategy},
     runner::RunnerError,
     search::{
-        DdpgProposer, EvolutionProposer, ListProposer, Observer, Plan, Planner, Proposer,
-        RandomProposer, Session, agent_config,
+        DdpgProposer, EvolutionProposer, HaqProposer, ListProposer, Observer, Plan, Planner,
+        Proposer, RandomProposer, Session, agent_config,
     },
     store::SavedCheckpoint,
 };
@@ -21,6 +21,7 @@ pub fn new_proposer(plan: &Plan, session: &Session) -> Result<Box<dyn Proposer>,
             let proposer = DdpgProposer::new(space, observer(plan), config, seed)?;
             Box::new(proposer.with_starts(session.starts(plan)?))
         }
+        Strategy::Haq => Box::new(HaqProposer::new(space, &plan.workload.layers, seed)?),
         Strategy::Random => Box::new(RandomProposer::new(space, seed)),
         Strategy::Uniform => Box::new(ListProposer::new(plan.uniform_policies())),
         Strategy::Greedy => Box::new(ListProposer::new(planned(plan, session, Planner::Greedy)?)),
@@ -48,6 +49,9 @@ pub fn restored_proposer(
                 return Ok(Box::new(restored));
             }
             Ok(Box::new(restored.with_starts(session.starts(plan)?)))
+        }
+        (Strategy::Haq, Some((_, state))) if !state.is_empty() => {
+            Ok(Box::new(HaqProposer::restore(space, &plan.workload.layers, state, deltas)?))
         }
         (Strategy::Evolution, _) => {
             Ok(Box::new(EvolutionProposer::restore(space, plan.request.seed, deltas)?))

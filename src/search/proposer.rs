@@ -147,3 +147,7 @@ pub fn executed_action(
         crate::search::action::action_of_bits(bits, widths)
     }
 }
+
+#[cfg(test)]
+#[path = "proposer_contract.rs"]
+mod contract;
