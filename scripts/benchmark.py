@@ -104,7 +104,7 @@ def hypervolume(run):
 PAPER = [
     (["--hw", "bismo-edge", "--budget", "latency=0.6"], "latency_s"),
     (["--hw", "bismo-edge", "--budget", "latency=0.4"], "latency_s"),
-    (["--hw", "bismo-edge", "--budget", "size=0.5", "--method", "codebook"], "size_bytes"),
+    (["--hw", "bismo-edge", "--budget", "size=0.22", "--pin", "none", "--method", "codebook"], "size_bytes"),
 ]
 
 
@@ -116,7 +116,7 @@ def paper(options):
             common = ["search", *arguments, "--strategy", strategy, *more]
             runs = [haq(*common, "--seed", seed, folder=options.folder) for seed in range(options.seeds)]
             rows.append([
-                " ".join(arguments[3::2]),
+                arguments[3],
                 strategy,
                 spread(run["best"]["quality_search"] for run in runs),
                 spread(run["best"]["quality_test"] for run in runs),
