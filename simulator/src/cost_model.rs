@@ -97,8 +97,9 @@ impl CostModel {
 
     /// The same model for weights kept as codebooks: a layer stores codes, packed without gaps,
     /// and a table of the f32 values they stand for, at most one for each weight, instead of
-    /// scales. Size and memory follow; what a device would take to read the table is not
-    /// modelled, so time and energy stay those of plain weights.
+    /// scales. Size and memory follow, and what is streamed where weights overflow a cache; what
+    /// a device would take to look values up is not modelled, so the layers' own time and energy
+    /// stay those of plain weights.
     #[must_use]
     pub fn with_codebooks(mut self) -> Self {
         let bytes: Vec<_> =
