@@ -56,7 +56,7 @@ fn plan(args: &SearchArgs) -> anyhow::Result<Plan> {
         strategy: args.strategy,
         measure: args.measure,
         budgets: args.budget.clone(),
-        episodes: args.episodes,
+        episodes: args.episodes.unwrap_or(args.strategy.usual_episodes()),
         seed: args.seed,
         weight_bits: args.weight_bits.clone(),
         activation_bits: args.activation_bits.clone(),

@@ -15,6 +15,8 @@ pub type RunId = i64;
 pub enum Strategy {
     #[default]
     Ddpg,
+    /// The search of the HAQ paper, kept as it was published: the reference.
+    Haq,
     Random,
     Uniform,
     /// Gives up the widths that lose least for what they save.
@@ -25,8 +27,9 @@ pub enum Strategy {
 }
 
 impl Strategy {
-    pub const ALL: [Strategy; 6] = [
+    pub const ALL: [Strategy; 7] = [
         Strategy::Ddpg,
+        Strategy::Haq,
         Strategy::Random,
         Strategy::Uniform,
         Strategy::Greedy,
@@ -37,11 +40,20 @@ impl Strategy {
     pub const fn word(self) -> &'static str {
         match self {
             Strategy::Ddpg => "ddpg",
+            Strategy::Haq => "haq",
             Strategy::Random => "random",
             Strategy::Uniform => "uniform",
             Strategy::Greedy => "greedy",
             Strategy::Ilp => "ilp",
             Strategy::Evolution => "evolution",
+        }
+    }
+
+    /// Policies to try where the user names no number. HAQ's code plays 600 episodes.
+    pub const fn usual_episodes(self) -> u32 {
+        match self {
+            Strategy::Haq => 600,
+            _ => 200,
         }
     }
 }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     domain::{RunDescription, RunId},
     runner::RunnerError,
-    search::SearchRequest,
+    search::{SearchRequest, cost_model},
 };
 
 /// The `config` of a stored run.
@@ -45,6 +45,7 @@ impl RunConfig {
         let origin = &self.request.profile_origin;
         let profile = HardwareProfile::parse(&self.request.profile_toml, origin)
             .map_err(|error| settings(error.to_string()))?;
-        CostModel::new(&profile, &self.workload, batch).map_err(|error| settings(error.to_string()))
+        cost_model(&self.request.method, &profile, &self.workload, batch)
+            .map_err(|error| settings(error.to_string()))
     }
 }

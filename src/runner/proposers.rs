@@ -4,8 +4,8 @@ use crate::{
     domain::{BitwidthPolicy, Strategy},
     runner::RunnerError,
     search::{
-        DdpgInputs, DdpgProposer, EvolutionProposer, Limits, ListProposer, Plan, Planner,
-        PolicyCost as _, Proposer, RandomProposer, Session,
+        DdpgInputs, DdpgProposer, EvolutionProposer, HaqProposer, Limits, ListProposer, Plan,
+        Planner, PolicyCost as _, Proposer, RandomProposer, Session,
     },
     store::SavedCheckpoint,
 };
@@ -17,6 +17,7 @@ pub fn new_proposer(plan: &Plan, session: &Session) -> Result<Box<dyn Proposer>,
     let (space, seed) = (plan.space.clone(), plan.request.seed);
     Ok(match plan.request.strategy {
         Strategy::Ddpg => Box::new(DdpgProposer::new(ddpg_inputs(plan, session)?)?),
+        Strategy::Haq => Box::new(HaqProposer::new(space, &plan.workload.layers, seed)?),
         Strategy::Random => Box::new(RandomProposer::new(space, seed)),
         Strategy::Uniform => Box::new(ListProposer::new(plan.uniform_policies())),
         Strategy::Greedy => Box::new(ListProposer::new(planned(plan, session, Planner::Greedy)?)),
@@ -39,6 +40,10 @@ pub fn restored_proposer(
             let inputs = ddpg_inputs(plan, session)?;
             Ok(Box::new(DdpgProposer::restore(inputs, state, deltas)?))
         }
+        (Strategy::Haq, Some((_, state))) if !state.is_empty() => {
+            let space = plan.space.clone();
+            Ok(Box::new(HaqProposer::restore(space, &plan.workload.layers, state, deltas)?))
+        }
         (Strategy::Evolution, _) => {
             let space = plan.space.clone();
             Ok(Box::new(EvolutionProposer::restore(space, plan.request.seed, deltas)?))
@@ -47,10 +52,7 @@ pub fn restored_proposer(
     }
 }
 
-fn ddpg_inputs<'a>(
-    plan: &'a Plan,
-    session: &Session,
-) -> Result<DdpgInputs<'a>, RunnerError> {
+fn ddpg_inputs<'a>(plan: &'a Plan, session: &Session) -> Result<DdpgInputs<'a>, RunnerError> {
     let losses = session.losses(plan)?;
     let starts = session.starts(plan, &losses)?;
     let cost = |policy: &BitwidthPolicy| plan.cost.cost(policy);

@@ -5,11 +5,7 @@ use rand_chacha::ChaCha8Rng;
 
 use crate::{
     domain::{BitwidthPolicy, Budget, EpisodeKind},
-    search::{
-        action::bits_of_action,
-        error::SearchError,
-        space::{Decision, SearchSpace},
-    },
+    search::{action::bits_of_action, error::SearchError, space::SearchSpace},
 };
 
 /// What a proposer is told of the episode it proposes for.
@@ -145,19 +141,6 @@ impl Proposer for ListProposer {
     }
 }
 
-/// The action in [0, 1] that stands for what was executed: the one taken, when it names the
-/// executed width, else the middle of that width's slice.
-pub fn executed_action(
-    space: &SearchSpace,
-    decision: Decision,
-    taken: f32,
-    executed: &BitwidthPolicy,
-) -> f32 {
-    let widths = space.widths(decision);
-    let bits = space.get(executed, decision);
-    if bits_of_action(taken, widths) == bits {
-        taken
-    } else {
-        crate::search::action::action_of_bits(bits, widths)
-    }
-}
+#[cfg(test)]
+#[path = "proposer_contract.rs"]
+mod contract;

@@ -91,6 +91,11 @@ impl SearchSpace {
         &self.decisions
     }
 
+    /// Whether any activation has a choice; without, an episode is about weights alone.
+    pub fn decides_activations(&self) -> bool {
+        self.decisions.iter().any(|decision| decision.operand == Operand::Activation)
+    }
+
     /// The widths to choose from, ascending.
     pub fn widths(&self, decision: Decision) -> &[Bits] {
         let layer = &self.layers[decision.layer];

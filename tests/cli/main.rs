@@ -2,6 +2,7 @@
 
 mod common;
 mod finetune;
+mod haq;
 mod inspect;
 mod integer;
 mod quantize;

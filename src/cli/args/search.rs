@@ -24,10 +24,11 @@ pub struct SearchArgs {
     /// its unit (latency=5ms, energy=2mJ, size=1.1MB, memory=512KB); repeatable
     #[arg(long, value_name = "COST=LIMIT")]
     pub budget: Vec<BudgetRequest>,
-    /// Policies to try
-    #[arg(long, default_value_t = 200, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
-    pub episodes: u32,
-    /// Who proposes policies: ddpg, random, uniform, greedy, ilp or evolution
+    /// Policies to try; where absent 200, with --strategy haq 600
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub episodes: Option<u32>,
+    /// Who proposes policies: ddpg, haq (the paper's search), random, uniform, greedy, ilp or
+    /// evolution
     #[arg(long, default_value_t = Strategy::Ddpg, value_name = "NAME")]
     pub strategy: Strategy,
     /// Quality to keep: top1, top5, or without labels agreement, kl, mse

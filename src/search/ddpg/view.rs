@@ -49,7 +49,9 @@ impl View {
             .decisions()
             .iter()
             .enumerate()
-            .map(|(index, &decision)| by_width(space.widths(decision), |bits| surrogate.alone(index, bits)))
+            .map(|(index, &decision)| {
+                by_width(space.widths(decision), |bits| surrogate.alone(index, bits))
+            })
             .collect();
         let all = losses.iter().flatten().copied();
         let least = all.fold(f64::INFINITY, f64::min).ln();
@@ -117,7 +119,9 @@ fn cost_shares(space: &SearchSpace, cost: CostOf) -> Vec<[f32; COSTS.len()]> {
     let most: [f64; COSTS.len()] =
         std::array::from_fn(|kind| saved.iter().map(|row| row[kind]).fold(0.0, f64::max));
     let share = |row: &[f64; COSTS.len()]| {
-        std::array::from_fn(|kind| if most[kind] > 0.0 { (row[kind] / most[kind]) as f32 } else { 0.0 })
+        std::array::from_fn(
+            |kind| if most[kind] > 0.0 { (row[kind] / most[kind]) as f32 } else { 0.0 },
+        )
     };
     saved.iter().map(share).collect()
 }

@@ -116,7 +116,8 @@ impl World {
             let wanted = choose(index, &observation);
             let bits = self.reachable(budgets, &mut floor, index, bits_of_action(wanted, widths));
             self.space.set(&mut ceiling, decision, bits);
-            moment.previous_width = f32::from(bits.get()) / f32::from(widths[widths.len() - 1].get());
+            moment.previous_width =
+                f32::from(bits.get()) / f32::from(widths[widths.len() - 1].get());
             moment.loss += self.view.loss(index, bits);
             let is_as_wanted = bits_of_action(wanted, widths) == bits;
             let action = if is_as_wanted { wanted } else { action_of_bits(bits, widths) };
