@@ -34,6 +34,16 @@ impl Strategy {
         Strategy::Evolution,
     ];
 
+    /// Whether another seed gives other policies.
+    pub const fn draws(self) -> bool {
+        !matches!(self, Strategy::Uniform | Strategy::Greedy | Strategy::Ilp)
+    }
+
+    /// Whether it begins with the sensitivity of every tensor.
+    pub const fn rests_on_sensitivities(self) -> bool {
+        matches!(self, Strategy::Ddpg | Strategy::Greedy | Strategy::Ilp)
+    }
+
     pub const fn word(self) -> &'static str {
         match self {
             Strategy::Ddpg => "ddpg",

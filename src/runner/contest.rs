@@ -1,0 +1,234 @@
+//! Strategies beside each other: each over several seeds, on one calibrated network, with the
+//! policies that were judged and the sensitivities shared.
+//!
+//! Every entry is an ordinary run. What a contest has done is what the database holds: begun
+//! again with the same request, it takes completed runs as they are and goes on with the others.
+
+use std::{rc::Rc, time::Instant};
+
+use crate::{
+    domain::{EpisodeRecord, RunId, RunResult, RunState, Strategy},
+    quantization::EvaluationSettings,
+    runner::{
+        Runner, RunnerError, config::RunConfig, inputs, prepared::Prepared, run::evaluation_key,
+        shared_sensitivities::measure_ahead,
+    },
+    search::{Model, Plan, SearchRequest, Verdict},
+    store::{BlockingStore, RunQuery, RunSummary},
+};
+
+/// Who competes.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ContestRequest {
+    /// What all runs have in common; its seed is the first.
+    pub search: SearchRequest,
+    pub strategies: Vec<Strategy>,
+    /// Seeds, counted from the first, of every strategy that draws.
+    pub repeats: u32,
+    /// Runs again what the database has already.
+    pub again: bool,
+}
+
+/// One run of a contest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Entry {
+    strategy: Strategy,
+    seed: u64,
+}
+
+/// What happens during a contest.
+pub enum ContestEvent<'a> {
+    /// A run begins, or goes on.
+    Starts {
+        place: Place,
+        runner: &'a Runner<'a>,
+    },
+    /// A run was completed before.
+    Known {
+        place: Place,
+        run: RunId,
+    },
+    Episode {
+        record: &'a EpisodeRecord,
+        is_new_best: bool,
+    },
+    Ends {
+        run: RunId,
+        result: &'a RunResult,
+    },
+}
+
+/// Which run of how many, from 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place {
+    pub number: usize,
+    pub of: usize,
+}
+
+/// What came of a contest.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Finished {
+    /// In the order of entries; those that were not reached are missing.
+    pub runs: Vec<RunId>,
+    pub is_complete: bool,
+}
+
+/// A contest with everything in place.
+pub struct Contest<'a> {
+    store: &'a BlockingStore,
+    request: ContestRequest,
+    model: Model,
+    prepared: Rc<Prepared>,
+    /// Seconds that sensitivities took; next to none where they were known or nobody needs them.
+    sensitivities_s: f64,
+    /// Runs the database had before, when they are not taken.
+    newest_before: RunId,
+}
+
+impl<'a> Contest<'a> {
+    /// Calibrates once, and measures sensitivities once where a strategy rests on them.
+    ///
+    /// # Errors
+    /// When data and network do not fit, a budget cannot be reached, or each seed would train
+    /// each policy in another way.
+    pub fn begin(
+        store: &'a BlockingStore,
+        request: ContestRequest,
+        settings: EvaluationSettings,
+    ) -> Result<Self, RunnerError> {
+        if request.repeats > 1 && request.search.episode_finetune > 0 {
+            return Err(RunnerError::ContestTrains);
+        }
+        let model = Model::load(request.search.model.as_deref())?;
+        let first = Entry { strategy: Strategy::Uniform, seed: request.search.seed };
+        let plan = plan_of(&request, model.clone(), first)?;
+        let prepared = Rc::new(Prepared::new(&plan, settings)?);
+        let newest = RunQuery { descending: true, limit: Some(1), ..RunQuery::default() };
+        let newest_before = store.list(&newest)?.first().map_or(0, |run| run.run);
+        let sensitivities_s = 0.0;
+        Ok(Self { store, request, model, prepared, sensitivities_s, newest_before })
+    }
+
+    /// Runs in all.
+    pub fn n_runs(&self) -> usize {
+        self.entries().len()
+    }
+
+    pub fn prepared(&self) -> &Prepared {
+        &self.prepared
+    }
+
+    /// Seconds that measuring sensitivities took, once [`Contest::execute`] did.
+    pub fn sensitivities_s(&self) -> f64 {
+        self.sensitivities_s
+    }
+
+    /// Every strategy with the first seed, then those that draw with the next, and so on: what
+    /// is interrupted has compared all of them on some seeds.
+    fn entries(&self) -> Vec<Entry> {
+        entries(&self.request)
+    }
+
+    /// Runs what is missing. `observer` hears of every episode after it was committed.
+    ///
+    /// # Errors
+    /// What was committed stays; a run that failed is marked so.
+    pub fn execute(
+        &mut self,
+        observer: &mut dyn FnMut(ContestEvent<'_>) -> Verdict,
+    ) -> Result<Finished, RunnerError> {
+        let entries = self.entries();
+        let mut runs = Vec::new();
+        for (index, entry) in entries.iter().enumerate() {
+            let place = Place { number: index + 1, of: entries.len() };
+            let plan = plan_of(&self.request, self.model.clone(), *entry)?;
+            let earlier = self.earlier(&plan)?;
+            if let Some(run) = earlier.as_ref().filter(|run| run.state == RunState::Completed) {
+                self.prepared.remember(&self.store.episodes(run.run)?);
+                runs.push(run.run);
+                if observer(ContestEvent::Known { place, run: run.run }) == Verdict::Stop {
+                    return Ok(Finished { runs, is_complete: place.number == place.of });
+                }
+                continue;
+            }
+            if entry.strategy.rests_on_sensitivities() {
+                let start = Instant::now();
+                measure_ahead(self.store, &plan, &self.prepared.session)?;
+                self.sensitivities_s += start.elapsed().as_secs_f64();
+            }
+            let prepared = Rc::clone(&self.prepared);
+            let runner = match earlier {
+                Some(run) => Runner::resume_with(self.store, run.run, plan, prepared)?,
+                None => Runner::begin_with(self.store, plan, prepared)?,
+            };
+            let id = runner.id();
+            runs.push(id);
+            let mut verdict = observer(ContestEvent::Starts { place, runner: &runner });
+            let result = runner.execute(&mut |record, is_new_best| {
+                verdict = observer(ContestEvent::Episode { record, is_new_best });
+                verdict
+            })?;
+            observer(ContestEvent::Ends { run: id, result: &result });
+            if result.state != RunState::Completed || verdict == Verdict::Stop {
+                let is_complete = result.state == RunState::Completed && place.number == place.of;
+                return Ok(Finished { runs, is_complete });
+            }
+        }
+        Ok(Finished { runs, is_complete: true })
+    }
+
+    /// The run that was asked the same before: a completed one, or else the newest.
+    fn earlier(&self, plan: &Plan) -> Result<Option<RunSummary>, RunnerError> {
+        let query = RunQuery {
+            profile: Some(plan.profile.name().to_owned()),
+            strategy: Some(plan.request.strategy),
+            descending: true,
+            ..RunQuery::default()
+        };
+        let key = evaluation_key(plan, &self.prepared.data_digest);
+        let mut found: Option<RunSummary> = None;
+        for summary in self.store.list(&query)? {
+            let taken = !self.request.again || summary.run > self.newest_before;
+            let alike = summary.seed == plan.request.seed
+                && summary.episodes_planned == plan.request.episodes;
+            if !taken || !alike {
+                continue;
+            }
+            let run = self.store.run(summary.run)?;
+            // A run of another form or version is another run.
+            let Ok(config) = RunConfig::of(run.id, &run.description) else { continue };
+            let same = run.evaluation_key == key
+                && config.request == plan.request
+                && config.haq_version == env!("CARGO_PKG_VERSION");
+            if same && summary.state == RunState::Completed {
+                return Ok(Some(summary));
+            }
+            if same && found.is_none() {
+                found = Some(summary);
+            }
+        }
+        Ok(found)
+    }
+}
+
+fn entries(request: &ContestRequest) -> Vec<Entry> {
+    let mut entries = Vec::new();
+    for repeat in 0..request.repeats {
+        let seed = request.search.seed.wrapping_add(repeat.into());
+        let compete = request.strategies.iter().filter(|strategy| repeat == 0 || strategy.draws());
+        entries.extend(compete.map(|&strategy| Entry { strategy, seed }));
+    }
+    entries
+}
+
+/// The plan of one entry: its own strategy and seed, the same images as all.
+fn plan_of(request: &ContestRequest, model: Model, entry: Entry) -> Result<Plan, RunnerError> {
+    let search = &request.search;
+    let request = SearchRequest {
+        strategy: entry.strategy,
+        seed: entry.seed,
+        split_seed: Some(search.images_seed()),
+        ..search.clone()
+    };
+    inputs::plan(request, model)
+}
