@@ -7,9 +7,9 @@ use std::path::Path;
 use haq::{
     domain::{CostKind, EpisodeKind, EpisodeRecord, LayerBits, Measure, RunState},
     report::{
-        BitsFigure, CostFigure, Figure, LearningFigure, Look, ParetoFigure, ReportError, RunRow,
-        RunView, comparison_table, front_table, layer_table, page, run_table, summary_sentence,
-        write_page,
+        BitsFigure, ConvergenceFigure, CostFigure, Figure, LearningFigure, Look, ParetoFigure,
+        ReportError, RunRow, RunView, comparison_table, front_table, layer_table, page, run_table,
+        summary_sentence, write_page,
     },
 };
 use report_runs::{Plan, run};
@@ -28,6 +28,7 @@ fn svgs(run: &RunView) -> Vec<(String, String)> {
     keep("bits", BitsFigure::of_best(run).and_then(|figure| figure.svg()));
     keep("learning", LearningFigure::new(run).and_then(|figure| figure.svg()));
     keep("costs", CostFigure::of_best(run).and_then(|figure| figure.svg()));
+    keep("convergence", ConvergenceFigure::new(&[run]).and_then(|figure| figure.svg()));
     drawn
 }
 

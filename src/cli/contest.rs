@@ -1,5 +1,5 @@
-//! `haq search` with several strategies or seeds: each an ordinary run, a table and a plot at the
-//! end.
+//! `haq search` with several strategies, seeds or devices: each an ordinary run, tables and plots
+//! at the end.
 
 use std::{
     path::{Path, PathBuf},
@@ -14,6 +14,7 @@ use crate::{
         exit::Ending,
         output,
         progress::Progress,
+        run_files,
         session::{open_store, stop_flag},
     },
     domain::RunId,
@@ -27,12 +28,12 @@ use crate::{
 pub fn run(
     global: &Global,
     args: &SearchArgs,
-    search: SearchRequest,
+    searches: Vec<SearchRequest>,
     settings: EvaluationSettings,
 ) -> anyhow::Result<Ending> {
     let store = open_store(global)?;
     let request = ContestRequest {
-        search,
+        searches,
         strategies: args.strategy.0.clone(),
         repeats: args.repeats,
         again: args.again,
@@ -84,9 +85,21 @@ pub fn run(
         if stop.load(Ordering::SeqCst) { Verdict::Stop } else { Verdict::GoOn }
     })?;
     let views = views(&store, &finished.runs)?;
-    let borrowed: Vec<&RunView> = views.iter().collect();
-    let files = draw(&borrowed, &args.out)?;
+    let devices = by_device(&views);
+    let mut files = Vec::new();
+    for (profile, runs) in &devices {
+        files.extend(draw(runs, profile, &args.out)?);
+    }
+    if n_runs == args.hw.len() {
+        // One strategy, one seed: each device's answer is wanted as after a search of its own.
+        for view in &views {
+            files.extend(run_files::write(&store, view, &args.out)?.policy);
+        }
+    }
+    let across = if devices.len() > 1 { runner::across_devices(&store, &views)? } else { vec![] };
     if global.json {
+        let strategies: Vec<_> =
+            devices.iter().flat_map(|(_, runs)| report::standings(runs)).collect();
         output::print_json(&json!({
             "schema": output::SCHEMA,
             "runs": finished.runs,
@@ -94,13 +107,22 @@ pub fn run(
             "n_runs": n_runs,
             "prepare_s": prepare_s,
             "sensitivities_s": contest.sensitivities_s(),
-            "strategies": report::standings(&borrowed),
+            "strategies": strategies,
+            "across_devices": across,
             "files": files,
         }))?;
     } else {
-        output::print(&report::standings_table(&borrowed, output::look()))?;
+        for (profile, runs) in &devices {
+            if devices.len() > 1 {
+                output::print(profile)?;
+            }
+            output::print(&format!("{}\n", report::standings_table(runs, output::look())))?;
+        }
+        if !across.is_empty() {
+            output::print(&report::across_devices_table(&across, output::look()))?;
+        }
         for file in &files {
-            output::note(global, format!("drawn in {}", file.display()));
+            output::note(global, format!("written: {}", file.display()));
         }
     }
     if finished.is_complete {
@@ -125,18 +147,33 @@ fn views(store: &BlockingStore, runs: &[RunId]) -> anyhow::Result<Vec<RunView>> 
     Ok(runs.iter().map(|&run| runner::view(store, run)).collect::<Result<_, _>>()?)
 }
 
+/// The runs on each device, in the order of their first.
+fn by_device(views: &[RunView]) -> Vec<(&str, Vec<&RunView>)> {
+    let mut devices: Vec<(&str, Vec<&RunView>)> = Vec::new();
+    for view in views {
+        let profile = view.description.profile.as_str();
+        match devices.iter_mut().find(|(known, _)| *known == profile) {
+            Some((_, runs)) => runs.push(view),
+            None => devices.push((profile, vec![view])),
+        }
+    }
+    devices
+}
+
 /// Convergence as SVG and PNG, in a folder named by the first run; nothing where no run has a
 /// policy of its own yet.
-fn draw(views: &[&RunView], out: &Path) -> anyhow::Result<Vec<PathBuf>> {
-    let figure = match ConvergenceFigure::new(views) {
+fn draw(runs: &[&RunView], profile: &str, out: &Path) -> anyhow::Result<Vec<PathBuf>> {
+    let figure = match ConvergenceFigure::new(runs) {
         Ok(figure) => figure,
         Err(ReportError::Empty(_)) => return Ok(Vec::new()),
         Err(error) => return Err(error.into()),
     };
-    let folder = out.join(format!("contest-{}", views[0].id));
+    let folder = out.join(format!("contest-{}", runs[0].id));
     std::fs::create_dir_all(&folder)
         .map_err(|error| anyhow::anyhow!("{}: {error}", folder.display()))?;
-    let files = ["convergence.svg", "convergence.png"].map(|name| folder.join(name));
+    let plain = |c: char| if c.is_ascii_alphanumeric() { c } else { '-' };
+    let device: String = profile.chars().map(plain).collect();
+    let files = ["svg", "png"].map(|end| folder.join(format!("convergence-{device}.{end}")));
     for file in &files {
         figure.write(file)?;
     }

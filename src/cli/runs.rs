@@ -251,6 +251,9 @@ fn episode_row(view: &RunView, episode: &EpisodeRecord) -> Vec<String> {
     ]
 }
 
+/// Runs whose layers are shown beside each other; more are compared as wholes.
+const MOST_BESIDE_EACH_OTHER: usize = 4;
+
 fn compare(global: &Global, args: &RunsCompareArgs) -> anyhow::Result<()> {
     plot_file::check(args.plot.as_deref())?;
     let store = read_store(global)?;
@@ -262,6 +265,9 @@ fn compare(global: &Global, args: &RunsCompareArgs) -> anyhow::Result<()> {
     let summaries =
         args.runs.iter().map(|&run| store.summary(run)).collect::<Result<Vec<_>, _>>()?;
     let borrowed: Vec<&RunView> = views.iter().collect();
+    let profile = |view: &RunView| view.description.profile.clone();
+    let is_one_device = views.iter().all(|view| profile(view) == profile(&views[0]));
+    let across = if is_one_device { vec![] } else { runner::across_devices(&store, &views)? };
     if let Some(plot) = &args.plot {
         ConvergenceFigure::new(&borrowed)?.write(plot)?;
         output::note(global, format!("how they came along is drawn in {}", plot.display()));
@@ -271,6 +277,8 @@ fn compare(global: &Global, args: &RunsCompareArgs) -> anyhow::Result<()> {
             "schema": output::SCHEMA,
             "runs": summaries,
             "differences": report::run_differences(&views),
+            "standings": report::standings(&borrowed),
+            "across_devices": across,
             "layers": report::layer_differences(&views),
         }));
     }
@@ -280,7 +288,14 @@ fn compare(global: &Global, args: &RunsCompareArgs) -> anyhow::Result<()> {
     let look = output::look();
     output::print(&summary_table(&summaries))?;
     output::print(&format!("\n{}", report::difference_table(&views, look)))?;
-    output::print(&format!("\n{}", report::layer_difference_table(&views, look)))?;
+    if views.len() > MOST_BESIDE_EACH_OTHER {
+        output::print(&format!("\n{}", report::standings_table(&borrowed, look)))?;
+    } else {
+        output::print(&format!("\n{}", report::layer_difference_table(&views, look)))?;
+    }
+    if !across.is_empty() {
+        output::print(&format!("\n{}", report::across_devices_table(&across, look)))?;
+    }
     Ok(())
 }
 

@@ -22,8 +22,9 @@ use crate::{
 };
 
 pub fn run(global: &Global, args: &SearchArgs) -> anyhow::Result<Ending> {
-    let request = request(args)?;
-    let competes = args.strategy.0.len() > 1 || args.repeats > 1;
+    let mut requests =
+        args.hw.iter().map(|hw| request(args, hw)).collect::<anyhow::Result<Vec<_>>>()?;
+    let competes = args.strategy.0.len() > 1 || args.repeats > 1 || requests.len() > 1;
     if args.input.model.is_none() {
         let images = if args.input.data.is_none() { " and its images" } else { "" };
         output::note(
@@ -32,13 +33,13 @@ pub fn run(global: &Global, args: &SearchArgs) -> anyhow::Result<Ending> {
         );
     }
     if args.dry_run {
-        return plan_text::print(global, &plan(request)?);
+        return plan_text::print(global, &plan(requests.swap_remove(0))?);
     }
     let settings = evaluation_settings(&args.machine)?;
     if competes {
-        return contest::run(global, args, request, settings);
+        return contest::run(global, args, requests, settings);
     }
-    let plan = plan(request)?;
+    let plan = plan(requests.swap_remove(0))?;
     let store = open_store(global)?;
     let start = Instant::now();
     let runner = Runner::begin(&store, plan, settings)?;
@@ -52,14 +53,14 @@ fn plan(request: SearchRequest) -> anyhow::Result<Plan> {
     Ok(runner::plan(request, model)?)
 }
 
-/// What was typed; of several strategies the first.
-fn request(args: &SearchArgs) -> anyhow::Result<SearchRequest> {
+/// What was typed, for one device; of several strategies the first.
+fn request(args: &SearchArgs, hw: &str) -> anyhow::Result<SearchRequest> {
     if args.input.model.is_some() && args.input.data.is_none() {
         return Err(
             UsageError("--model needs --data: images to calibrate and judge with".into()).into()
         );
     }
-    let profile = find_profile(&args.hw)?;
+    let profile = find_profile(hw)?;
     let strategy = args.strategy.0.first().copied().unwrap_or_default();
     Ok(SearchRequest {
         model: args.input.model.as_deref().map(absolute).transpose()?,

@@ -19,7 +19,8 @@ pub fn hypervolume(points: &[(f64, f64)], reference: (f64, f64)) -> f64 {
     let front: Vec<(f64, f64)> =
         pareto_front(&inside).into_iter().map(|index| inside[index]).collect();
     let ends = front.iter().skip(1).map(|&(cost, _)| cost).chain([dearest]);
-    front.iter().zip(ends).map(|(&(cost, quality), end)| (end - cost) * (quality - lowest)).sum()
+    let steps = front.iter().zip(ends);
+    steps.map(|(&(cost, quality), end)| (end - cost) * (quality - lowest)).fold(0.0, |a, b| a + b)
 }
 
 #[cfg(test)]

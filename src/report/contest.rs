@@ -12,6 +12,9 @@ use crate::{
     },
 };
 
+/// Narrower terminals are told neither the cost nor the hypervolume.
+const WIDE: u16 = 130;
+
 /// A figure over the runs that have it.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Figures {
@@ -77,17 +80,17 @@ pub fn standings_table(runs: &[&RunView], look: Look) -> String {
     let Some(first) = runs.first() else { return String::new() };
     let (measure, objective) = (first.description.measure, first.description.objective);
     let quality = format!("{measure}, search");
-    let columns = [
-        Column { title: "strategy", fit: Fit::Cut },
-        number_column("runs"),
-        number_column(&quality),
-        number_column("test"),
-        number_column(objective.word()),
-        number_column("of 8/8"),
-        number_column("hypervolume"),
-        number_column("evaluations"),
-        number_column("seconds"),
-    ];
+    let is_wide = look.width.is_none_or(|width| width >= WIDE);
+    let mut columns = vec![Column { title: "strategy", fit: Fit::Cut }];
+    columns.extend(["runs", &quality, "test"].map(number_column));
+    if is_wide {
+        columns.push(number_column(objective.word()));
+    }
+    columns.push(number_column("of 8/8"));
+    if is_wide {
+        columns.push(number_column("hypervolume"));
+    }
+    columns.extend(["evaluations", "seconds"].map(number_column));
     let mut table = start(look, &columns);
     for standing in standings(runs) {
         let none = || "–".to_owned();
@@ -96,20 +99,22 @@ pub fn standings_table(runs: &[&RunView], look: Look) -> String {
             value.map_or_else(none, |value| spread_words(value, |v| format!("{v:.digits$}")))
         };
         let cost = standing.cost.map_or_else(none, |cost| show_cost(objective, cost.mean));
-        add(
-            &mut table,
-            vec![
-                words(&standing.label),
-                number(standing.runs.len()),
-                number(show(standing.quality_search)),
-                number(show(standing.quality_test)),
-                number(cost),
-                number(plain(standing.cost_ratio, 3)),
-                number(plain(standing.hypervolume, 4)),
-                number(standing.evaluations.map_or_else(none, |n| format!("{:.0}", n.mean))),
-                number(plain(standing.seconds, 1)),
-            ],
-        );
+        let mut row = vec![
+            words(&standing.label),
+            number(standing.runs.len()),
+            number(show(standing.quality_search)),
+            number(show(standing.quality_test)),
+        ];
+        if is_wide {
+            row.push(number(cost));
+        }
+        row.push(number(plain(standing.cost_ratio, 3)));
+        if is_wide {
+            row.push(number(plain(standing.hypervolume, 4)));
+        }
+        row.push(number(standing.evaluations.map_or_else(none, |n| format!("{:.0}", n.mean))));
+        row.push(number(plain(standing.seconds, 1)));
+        add(&mut table, row);
     }
     let mut text = finish(table);
     text += &format!("\n{}", footnote(measure, objective, first));
@@ -126,9 +131,10 @@ fn footnote(measure: Measure, objective: CostKind, run: &RunView) -> String {
         .filter_map(|(split, quality)| Some(format!("{} on {split}", measure.show(quality?))))
         .collect();
     format!(
-        "mean ± standard deviation over seeds · float: {} · hypervolume: {}\n\
-         evaluations: policies of its own that were judged, each counted in every run · seconds: \
-         without calibration, the float pass and sensitivities, which all share",
+        "mean ± standard deviation over seeds; float: {}\n\
+         evaluations: policies of its own, each counted in every run that tried it\n\
+         seconds: without calibration, float pass and sensitivities, which all share\n\
+         hypervolume, {}",
         float.join(", "),
         reference_words(measure, objective),
     )

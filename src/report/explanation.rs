@@ -12,8 +12,9 @@ use crate::{
     },
 };
 
-/// Narrower terminals are not told what other bits would change.
-const WIDE: u16 = 130;
+/// Terminals that have room for everything in one table, and for changes in one of their own.
+const ONE_TABLE: u16 = 170;
+const TWO_TABLES: u16 = 105;
 
 /// The four neighbours of a layer's bits, as columns are named.
 pub const NEIGHBOURS: [&str; 4] = ["W up", "W down", "A up", "A down"];
@@ -53,7 +54,8 @@ pub fn explanation_rows(run: &RunView) -> Vec<ExplanationRow> {
     run.explanation.iter().zip(&names).map(row).collect()
 }
 
-/// Why each layer of the best policy has its bits, and what the next width would change.
+/// Why each layer of the best policy has its bits, and what the next width would change; a narrow
+/// terminal gets the latter in a table of its own, a very narrow one not at all.
 ///
 /// Empty text while the run has no policy within its budgets.
 pub fn explanation_table(run: &RunView, look: Look) -> String {
@@ -61,45 +63,63 @@ pub fn explanation_table(run: &RunView, look: Look) -> String {
     if rows.is_empty() {
         return String::new();
     }
-    let is_wide = look.width.is_none_or(|width| width >= WIDE);
+    let fits = |columns: u16| look.width.is_none_or(|width| width >= columns);
     let share = format!("of {}", run.description.objective);
-    let mut columns = vec![
-        number_column("#"),
-        Column { title: "layer", fit: Fit::Cut },
-        text_column("W/A"),
-        text_column("why"),
-        number_column("KL of W"),
-        number_column("KL of A"),
-        number_column(&share),
-    ];
-    if is_wide {
+    let mut columns = name_columns();
+    columns.extend([text_column("W/A"), Column { title: "why", fit: Fit::Cut }]);
+    columns.extend(["KL of W", "KL of A", &share].map(number_column));
+    if fits(ONE_TABLE) {
         columns.extend(NEIGHBOURS.map(text_column));
     }
     let mut table = start(look, &columns);
-    for row in rows {
-        let mut cells = vec![
-            number(row.index),
-            words(&row.name),
+    for row in &rows {
+        let mut cells = name_cells(row);
+        cells.extend([
             words(&row.bits),
             words(&row.why),
-            number(row.weight_kl),
-            number(row.activation_kl),
-            number(row.cost_share),
-        ];
-        if is_wide {
-            cells.extend(row.changes.map(|change| words(&change)));
+            number(&row.weight_kl),
+            number(&row.activation_kl),
+            number(&row.cost_share),
+        ]);
+        if fits(ONE_TABLE) {
+            cells.extend(row.changes.iter().map(|change| words(change)));
         }
         add(&mut table, cells);
     }
     let mut text = finish(table);
     text += "\nKL of W, of A: what the tensor alone at its bits takes, in nats from float";
     if run.explanation.iter().all(|layer| layer.weight_kl.is_none()) {
-        text += "; not measured for this run";
+        text += "\nsensitivities were not measured for this run";
     }
-    if is_wide {
-        text += &format!("\nup, down (the next width: change of KL, {share}): {PREDICTED}");
+    if !fits(TWO_TABLES) {
+        return text
+            + "\nhaq report, --json or a wider terminal shows what other bits would change";
     }
-    text
+    if !fits(ONE_TABLE) {
+        text += &format!("\n\n{}", changes_table(&rows, look));
+    }
+    let next = format!("up, down: the next width, with the change of KL and of {}", &share[3..]);
+    text + &format!("\n{next},\n{PREDICTED}")
+}
+
+fn changes_table(rows: &[ExplanationRow], look: Look) -> String {
+    let mut columns = name_columns();
+    columns.extend(NEIGHBOURS.map(text_column));
+    let mut table = start(look, &columns);
+    for row in rows {
+        let mut cells = name_cells(row);
+        cells.extend(row.changes.iter().map(|change| words(change)));
+        add(&mut table, cells);
+    }
+    finish(table)
+}
+
+fn name_columns() -> Vec<Column<'static>> {
+    vec![number_column("#"), Column { title: "layer", fit: Fit::Cut }]
+}
+
+fn name_cells(row: &ExplanationRow) -> Vec<comfy_table::Cell> {
+    vec![number(row.index), words(&row.name)]
 }
 
 fn why(layer: &LayerExplanation, names: &[String]) -> String {

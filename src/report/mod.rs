@@ -13,6 +13,7 @@
 //! HeatMap ─→ HeatFigure
 //! ```
 
+mod across_devices;
 mod axis;
 mod bits;
 mod canvas;
@@ -39,6 +40,7 @@ mod tables;
 mod theme;
 mod view;
 
+pub use across_devices::{AcrossDevices, OnDevice, across_devices_table};
 pub use bits::BitsFigure;
 pub use canvas::Figure;
 pub use comparison::{ComparedMethod, ComparedPoint, ComparisonFigure, ComparisonPlot};

@@ -210,6 +210,7 @@ fn strangeness(first: &RunView, run: &RunView) -> String {
 pub fn layer_difference_table(runs: &[RunView], look: Look) -> String {
     let layers = layer_differences(runs);
     let Some(first) = runs.first() else { return String::new() };
+    let is_wide = look.width.is_none_or(|width| width >= 40 + 36 * runs.len() as u16);
     let names = layer_names(first, layers.len());
     let titles: Vec<String> = runs.iter().map(|run| format!("run {}", run.id)).collect();
     let shares: Vec<String> =
@@ -220,7 +221,10 @@ pub fn layer_difference_table(runs: &[RunView], look: Look) -> String {
         if index > 0 {
             columns.push(number_column("±"));
         }
-        columns.extend([number_column("KL"), number_column(&shares[index])]);
+        columns.push(number_column("KL"));
+        if is_wide {
+            columns.push(number_column(&shares[index]));
+        }
     }
     let mut table = start(look, &columns);
     for (layer, name) in layers.iter().zip(&names) {
@@ -233,13 +237,15 @@ pub fn layer_difference_table(runs: &[RunView], look: Look) -> String {
                 row.push(number(change.unwrap_or_default()));
             }
             row.push(number(layer.kl[index].map_or("–".into(), |kl| format!("{kl:.4}"))));
-            row.push(number(layer.cost_share[index].map_or("–".into(), percent)));
+            if is_wide {
+                row.push(number(layer.cost_share[index].map_or("–".into(), percent)));
+            }
         }
         add(&mut table, row);
     }
     let mut text = finish(table);
-    text += "\nbits as weights/activations, ± against the first run; KL: what weights and input \
-             lose alone, in nats";
+    text += "\nbits as weights/activations, ± against the first run\n\
+             KL: what weights and input lose alone, in nats from float";
     text
 }
 

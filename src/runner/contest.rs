@@ -1,5 +1,5 @@
-//! Strategies beside each other: each over several seeds, on one calibrated network, with the
-//! policies that were judged and the sensitivities shared.
+//! Strategies and devices beside each other: each over several seeds, on one calibrated network,
+//! with the policies that were judged and the sensitivities shared.
 //!
 //! Every entry is an ordinary run. What a contest has done is what the database holds: begun
 //! again with the same request, it takes completed runs as they are and goes on with the others.
@@ -20,8 +20,10 @@ use crate::{
 /// Who competes.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ContestRequest {
-    /// What all runs have in common; its seed is the first.
-    pub search: SearchRequest,
+    /// What all runs on a device have in common, one for each device, at least one. They differ
+    /// in nothing but profile and batch; their seed is the first.
+    pub searches: Vec<SearchRequest>,
+    /// At least one.
     pub strategies: Vec<Strategy>,
     /// Seeds, counted from the first, of every strategy that draws.
     pub repeats: u32,
@@ -32,6 +34,8 @@ pub struct ContestRequest {
 /// One run of a contest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Entry {
+    /// Which of the searches.
+    device: usize,
     strategy: Strategy,
     seed: u64,
 }
@@ -96,12 +100,16 @@ impl<'a> Contest<'a> {
         request: ContestRequest,
         settings: EvaluationSettings,
     ) -> Result<Self, RunnerError> {
-        if request.repeats > 1 && request.search.episode_finetune > 0 {
+        let search = request.searches.first().expect("a contest has a device");
+        if request.repeats > 1 && search.episode_finetune > 0 {
             return Err(RunnerError::ContestTrains);
         }
-        let model = Model::load(request.search.model.as_deref())?;
-        let first = Entry { strategy: Strategy::Uniform, seed: request.search.seed };
-        let plan = plan_of(&request, model.clone(), first)?;
+        let model = Model::load(search.model.as_deref())?;
+        // Every device, so that a budget out of reach is said before the first run.
+        let (strategy, seed) = (request.strategies[0], search.seed);
+        let on = |device| plan_of(&request, model.clone(), Entry { device, strategy, seed });
+        let plan = on(0)?;
+        (1..request.searches.len()).try_for_each(|device| on(device).map(drop))?;
         let prepared = Rc::new(Prepared::new(&plan, settings)?);
         let newest = RunQuery { descending: true, limit: Some(1), ..RunQuery::default() };
         let newest_before = store.list(&newest)?.first().map_or(0, |run| run.run);
@@ -123,7 +131,7 @@ impl<'a> Contest<'a> {
         self.sensitivities_s
     }
 
-    /// Every strategy with the first seed, then those that draw with the next, and so on: what
+    /// On every device every strategy with the first seed, then those that draw with the next, and so on: what
     /// is interrupted has compared all of them on some seeds.
     fn entries(&self) -> Vec<Entry> {
         entries(&self.request)
@@ -214,16 +222,19 @@ impl<'a> Contest<'a> {
 fn entries(request: &ContestRequest) -> Vec<Entry> {
     let mut entries = Vec::new();
     for repeat in 0..request.repeats {
-        let seed = request.search.seed.wrapping_add(repeat.into());
-        let compete = request.strategies.iter().filter(|strategy| repeat == 0 || strategy.draws());
-        entries.extend(compete.map(|&strategy| Entry { strategy, seed }));
+        for (device, search) in request.searches.iter().enumerate() {
+            let seed = search.seed.wrapping_add(repeat.into());
+            let strategies = request.strategies.iter();
+            let compete = strategies.filter(|strategy| repeat == 0 || strategy.draws());
+            entries.extend(compete.map(|&strategy| Entry { device, strategy, seed }));
+        }
     }
     entries
 }
 
 /// The plan of one entry: its own strategy and seed, the same images as all.
 fn plan_of(request: &ContestRequest, model: Model, entry: Entry) -> Result<Plan, RunnerError> {
-    let search = &request.search;
+    let search = &request.searches[entry.device];
     let request = SearchRequest {
         strategy: entry.strategy,
         seed: entry.seed,

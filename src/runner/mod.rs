@@ -3,6 +3,7 @@
 //!
 //! The terminal and the service both work through here.
 
+mod across_devices;
 mod comparison;
 mod config;
 mod contest;
@@ -19,6 +20,7 @@ mod subject;
 mod tuning;
 mod view;
 
+pub use across_devices::across_devices;
 pub use comparison::{
     Comparison, ComparisonEvent, ComparisonRequest, compare, float_size_bytes, method_key,
     pinned_policy,

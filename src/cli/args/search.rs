@@ -44,9 +44,10 @@ pub struct SearchArgs {
     pub input: InputArgs,
     #[command(flatten)]
     pub machine: MachineArgs,
-    /// Hardware profile: a file, or the name of one in ./hw-profiles or built in
-    #[arg(long, value_name = "PROFILE")]
-    pub hw: String,
+    /// Hardware profile: a file, or the name of one in ./hw-profiles or built in; repeatable: a
+    /// run for each device, and what each policy costs on the others
+    #[arg(long, required = true, value_name = "PROFILE")]
+    pub hw: Vec<String>,
     /// Limit on latency, energy, size or memory: a ratio to 8/8 (latency=0.6) or a value with
     /// its unit (latency=5ms, energy=2mJ, size=1.1MB, memory=512KB); repeatable
     #[arg(long, value_name = "COST=LIMIT")]
