@@ -294,7 +294,7 @@ fn the_page_holds_everything_and_asks_for_nothing() {
     for outside in ["http:", "https:", "//www", "src=", "url(", "@import", "<link", "<script"] {
         assert!(!page.contains(outside), "{outside}");
     }
-    assert_eq!(page.matches("<svg").count(), 7, "four plots and three more fronts");
+    assert_eq!(page.matches("<svg").count(), 8, "five plots and three more fronts");
     for layer in &run.description.layers {
         assert!(page.contains(&format!("title=\"{}\"", layer.name)), "{}", layer.name);
     }

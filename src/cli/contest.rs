@@ -34,7 +34,8 @@ pub fn run(
     let store = open_store(global)?;
     let request = ContestRequest {
         searches,
-        strategies: args.strategy.0.clone(),
+        strategies: args.strategy.strategies.clone(),
+        may_leave_out: args.strategy.is_all,
         repeats: args.repeats,
         again: args.again,
     };
@@ -45,6 +46,9 @@ pub fn run(
         global,
         format!("{n_runs} runs on one calibrated network, made ready in {prepare_s:.1} s"),
     );
+    for (strategy, reason) in contest.left_out() {
+        output::note(global, format!("{strategy} is left out: {reason}"));
+    }
     let stop = stop_flag(
         global,
         "stopping after this episode; everything so far is kept (again: stop now)",
@@ -87,8 +91,10 @@ pub fn run(
     let views = views(&store, &finished.runs)?;
     let devices = by_device(&views);
     let mut files = Vec::new();
+    let first = finished.runs.first().copied().unwrap_or_default();
+    let folder = args.out.join(format!("contest-{first}"));
     for (profile, runs) in &devices {
-        files.extend(draw(runs, profile, &args.out)?);
+        files.extend(draw(runs, profile, &folder)?);
     }
     if n_runs == args.hw.len() {
         // One strategy, one seed: each device's answer is wanted as after a search of its own.
@@ -108,6 +114,7 @@ pub fn run(
             "prepare_s": prepare_s,
             "sensitivities_s": contest.sensitivities_s(),
             "strategies": strategies,
+            "left_out": contest.left_out(),
             "across_devices": across,
             "files": files,
         }))?;
@@ -160,16 +167,14 @@ fn by_device(views: &[RunView]) -> Vec<(&str, Vec<&RunView>)> {
     devices
 }
 
-/// Convergence as SVG and PNG, in a folder named by the first run; nothing where no run has a
-/// policy of its own yet.
-fn draw(runs: &[&RunView], profile: &str, out: &Path) -> anyhow::Result<Vec<PathBuf>> {
+/// Convergence on one device as SVG and PNG; nothing where no run has a policy of its own yet.
+fn draw(runs: &[&RunView], profile: &str, folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
     let figure = match ConvergenceFigure::new(runs) {
         Ok(figure) => figure,
         Err(ReportError::Empty(_)) => return Ok(Vec::new()),
         Err(error) => return Err(error.into()),
     };
-    let folder = out.join(format!("contest-{}", runs[0].id));
-    std::fs::create_dir_all(&folder)
+    std::fs::create_dir_all(folder)
         .map_err(|error| anyhow::anyhow!("{}: {error}", folder.display()))?;
     let plain = |c: char| if c.is_ascii_alphanumeric() { c } else { '-' };
     let device: String = profile.chars().map(plain).collect();

@@ -24,7 +24,7 @@ use crate::{
 pub fn run(global: &Global, args: &SearchArgs) -> anyhow::Result<Ending> {
     let mut requests =
         args.hw.iter().map(|hw| request(args, hw)).collect::<anyhow::Result<Vec<_>>>()?;
-    let competes = args.strategy.0.len() > 1 || args.repeats > 1 || requests.len() > 1;
+    let competes = args.strategy.strategies.len() > 1 || args.repeats > 1 || requests.len() > 1;
     if args.input.model.is_none() {
         let images = if args.input.data.is_none() { " and its images" } else { "" };
         output::note(
@@ -61,7 +61,7 @@ fn request(args: &SearchArgs, hw: &str) -> anyhow::Result<SearchRequest> {
         );
     }
     let profile = find_profile(hw)?;
-    let strategy = args.strategy.0.first().copied().unwrap_or_default();
+    let strategy = args.strategy.strategies.first().copied().unwrap_or_default();
     Ok(SearchRequest {
         model: args.input.model.as_deref().map(absolute).transpose()?,
         data: args.input.data.as_deref().map(absolute).transpose()?,

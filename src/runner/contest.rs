@@ -27,6 +27,9 @@ pub struct ContestRequest {
     pub strategies: Vec<Strategy>,
     /// Seeds, counted from the first, of every strategy that draws.
     pub repeats: u32,
+    /// Leaves out a strategy that cannot search this, such as one that needs a budget where there
+    /// is none; else that is an error.
+    pub may_leave_out: bool,
     /// Runs again what the database has already.
     pub again: bool,
 }
@@ -83,6 +86,8 @@ pub struct Contest<'a> {
     request: ContestRequest,
     model: Model,
     prepared: Rc<Prepared>,
+    /// Strategies that cannot search this, and why.
+    left_out: Vec<(Strategy, String)>,
     /// Seconds that sensitivities took; next to none where they were known or nobody needs them.
     sensitivities_s: f64,
     /// Runs the database had before, when they are not taken.
@@ -97,7 +102,7 @@ impl<'a> Contest<'a> {
     /// each policy in another way.
     pub fn begin(
         store: &'a BlockingStore,
-        request: ContestRequest,
+        mut request: ContestRequest,
         settings: EvaluationSettings,
     ) -> Result<Self, RunnerError> {
         let search = request.searches.first().expect("a contest has a device");
@@ -105,21 +110,24 @@ impl<'a> Contest<'a> {
             return Err(RunnerError::ContestTrains);
         }
         let model = Model::load(search.model.as_deref())?;
-        // Every device, so that a budget out of reach is said before the first run.
-        let (strategy, seed) = (request.strategies[0], search.seed);
-        let on = |device| plan_of(&request, model.clone(), Entry { device, strategy, seed });
-        let plan = on(0)?;
-        (1..request.searches.len()).try_for_each(|device| on(device).map(drop))?;
+        let left_out = leave_out(&mut request, &model)?;
+        let (strategy, seed) = (request.strategies[0], request.searches[0].seed);
+        let plan = plan_of(&request, model.clone(), Entry { device: 0, strategy, seed })?;
         let prepared = Rc::new(Prepared::new(&plan, settings)?);
         let newest = RunQuery { descending: true, limit: Some(1), ..RunQuery::default() };
         let newest_before = store.list(&newest)?.first().map_or(0, |run| run.run);
         let sensitivities_s = 0.0;
-        Ok(Self { store, request, model, prepared, sensitivities_s, newest_before })
+        Ok(Self { store, request, model, prepared, left_out, sensitivities_s, newest_before })
     }
 
     /// Runs in all.
     pub fn n_runs(&self) -> usize {
         self.entries().len()
+    }
+
+    /// Strategies that cannot search this, and why.
+    pub fn left_out(&self) -> &[(Strategy, String)] {
+        &self.left_out
     }
 
     pub fn prepared(&self) -> &Prepared {
@@ -216,6 +224,34 @@ impl<'a> Contest<'a> {
             }
         }
         Ok(found)
+    }
+}
+
+/// Takes the strategies out that cannot search on every device, before anything runs.
+fn leave_out(
+    request: &mut ContestRequest,
+    model: &Model,
+) -> Result<Vec<(Strategy, String)>, RunnerError> {
+    let (mut stay, mut left_out, mut first_error) = (Vec::new(), Vec::new(), None);
+    for &strategy in &request.strategies {
+        let on = |(device, search): (usize, &SearchRequest)| {
+            plan_of(request, model.clone(), Entry { device, strategy, seed: search.seed }).map(drop)
+        };
+        match request.searches.iter().enumerate().try_for_each(on) {
+            Ok(()) => stay.push(strategy),
+            Err(error) if request.may_leave_out => {
+                left_out.push((strategy, error.to_string()));
+                first_error.get_or_insert(error);
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    match first_error {
+        Some(error) if stay.is_empty() => Err(error),
+        _ => {
+            request.strategies = stay;
+            Ok(left_out)
+        }
     }
 }
 

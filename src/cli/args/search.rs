@@ -13,23 +13,28 @@ use crate::{
 
 /// One strategy, several with commas, or all of them.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct StrategyList(pub Vec<Strategy>);
+pub struct StrategyList {
+    /// At least one, each once.
+    pub strategies: Vec<Strategy>,
+    /// Whether all were asked for: those that can.
+    pub is_all: bool,
+}
 
 impl FromStr for StrategyList {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         if text == "all" {
-            return Ok(Self(Strategy::ALL.to_vec()));
+            return Ok(Self { strategies: Strategy::ALL.to_vec(), is_all: true });
         }
-        let mut list = Vec::new();
+        let mut strategies = Vec::new();
         for word in text.split(',') {
             let strategy: Strategy = word.trim().parse()?;
-            if !list.contains(&strategy) {
-                list.push(strategy);
+            if !strategies.contains(&strategy) {
+                strategies.push(strategy);
             }
         }
-        Ok(Self(list))
+        Ok(Self { strategies, is_all: false })
     }
 }
 
