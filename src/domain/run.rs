@@ -193,6 +193,8 @@ pub struct EpisodeRecord {
     pub reward: f64,
     /// Whether the policy had been evaluated before, so that no forward pass was needed.
     pub from_cache: bool,
+    /// Since the episode before was judged: learning from that one is in it, and in the first
+    /// one what the strategy took to get ready.
     pub wall_s: f64,
 }
 

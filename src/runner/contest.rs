@@ -122,7 +122,7 @@ impl<'a> Contest<'a> {
 
     /// Runs in all.
     pub fn n_runs(&self) -> usize {
-        self.entries().len()
+        entries(&self.request).len()
     }
 
     /// Strategies that cannot search this, and why.
@@ -139,12 +139,6 @@ impl<'a> Contest<'a> {
         self.sensitivities_s
     }
 
-    /// On every device every strategy with the first seed, then those that draw with the next, and so on: what
-    /// is interrupted has compared all of them on some seeds.
-    fn entries(&self) -> Vec<Entry> {
-        entries(&self.request)
-    }
-
     /// Runs what is missing. `observer` hears of every episode after it was committed.
     ///
     /// # Errors
@@ -153,7 +147,7 @@ impl<'a> Contest<'a> {
         &mut self,
         observer: &mut dyn FnMut(ContestEvent<'_>) -> Verdict,
     ) -> Result<Finished, RunnerError> {
-        let entries = self.entries();
+        let entries = entries(&self.request);
         let mut runs = Vec::new();
         for (index, entry) in entries.iter().enumerate() {
             let place = Place { number: index + 1, of: entries.len() };
@@ -213,8 +207,10 @@ impl<'a> Contest<'a> {
             let run = self.store.run(summary.run)?;
             // A run of another form or version is another run.
             let Ok(config) = RunConfig::of(run.id, &run.description) else { continue };
+            let asked =
+                SearchRequest { split_seed: Some(config.request.images_seed()), ..config.request };
             let same = run.evaluation_key == key
-                && config.request == plan.request
+                && asked == plan.request
                 && config.haq_version == env!("CARGO_PKG_VERSION");
             if same && summary.state == RunState::Completed {
                 return Ok(Some(summary));
@@ -255,6 +251,8 @@ fn leave_out(
     }
 }
 
+/// On every device every strategy with the first seed, then those that draw with the next, and so
+/// on: what is interrupted has compared all of them on some seeds.
 fn entries(request: &ContestRequest) -> Vec<Entry> {
     let mut entries = Vec::new();
     for repeat in 0..request.repeats {
@@ -278,4 +276,49 @@ fn plan_of(request: &ContestRequest, model: Model, entry: Entry) -> Result<Plan,
         ..search.clone()
     };
     inputs::plan(request, model)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(strategies: &[Strategy], repeats: u32, n_devices: usize) -> ContestRequest {
+        let search: SearchRequest = serde_json::from_value(serde_json::json!({
+            "model": null, "data": null, "profile_toml": "", "profile_origin": "",
+            "strategy": "ddpg", "measure": "top1", "budgets": [], "episodes": 5, "seed": 7,
+            "weight_bits": null, "activation_bits": null, "pins": "none",
+            "method": crate::quantization::Method::default(), "batch": null,
+            "calibration_images": null, "search_images": null, "test_images": null,
+            "preprocessing": {},
+        }))
+        .unwrap();
+        ContestRequest {
+            searches: vec![search; n_devices],
+            strategies: strategies.to_vec(),
+            repeats,
+            may_leave_out: false,
+            again: false,
+        }
+    }
+
+    #[test]
+    fn strategies_that_draw_get_every_seed_and_the_others_one() {
+        let strategies = [Strategy::Ilp, Strategy::Random];
+        let shown: Vec<(usize, &str, u64)> = entries(&request(&strategies, 2, 2))
+            .iter()
+            .map(|entry| (entry.device, entry.strategy.word(), entry.seed))
+            .collect();
+        assert_eq!(
+            shown,
+            [
+                (0, "ilp", 7),
+                (0, "random", 7),
+                (1, "ilp", 7),
+                (1, "random", 7),
+                (0, "random", 8),
+                (1, "random", 8),
+            ]
+        );
+        assert_eq!(entries(&request(&Strategy::ALL, 1, 1)).len(), Strategy::ALL.len());
+    }
 }
