@@ -37,6 +37,16 @@ impl Strategy {
         Strategy::Evolution,
     ];
 
+    /// Whether another seed gives other policies.
+    pub const fn draws(self) -> bool {
+        !matches!(self, Strategy::Uniform | Strategy::Greedy | Strategy::Ilp)
+    }
+
+    /// Whether it begins with the sensitivity of every tensor.
+    pub const fn rests_on_sensitivities(self) -> bool {
+        matches!(self, Strategy::Ddpg | Strategy::Greedy | Strategy::Ilp)
+    }
+
     pub const fn word(self) -> &'static str {
         match self {
             Strategy::Ddpg => "ddpg",
@@ -195,6 +205,8 @@ pub struct EpisodeRecord {
     pub reward: f64,
     /// Whether the policy had been evaluated before, so that no forward pass was needed.
     pub from_cache: bool,
+    /// Since the episode before was judged: learning from that one is in it, and in the first
+    /// one what the strategy took to get ready.
     pub wall_s: f64,
 }
 

@@ -21,6 +21,11 @@ use crate::{
 /// Bitwidths → quality. One forward pass of the search images, or a closure in a test.
 pub trait PolicyEvaluator {
     fn evaluate(&self, policy: &BitwidthPolicy) -> Result<Quality, SearchError>;
+
+    /// What the policy is known to reach already, such as from another run on the same images.
+    fn known(&self, _policy: &BitwidthPolicy) -> Option<Quality> {
+        None
+    }
 }
 
 /// Bitwidths → cost. The simulator, or a closure in a test.
@@ -83,18 +88,19 @@ pub fn run(
     for record in &search.outcome.records {
         proposer.witness(&problem.judgement(record));
     }
+    // An episode's time begins where the one before was judged: what was learned from that counts.
+    let mut start = Instant::now();
     for policy in references.iter().skip(search.outcome.records.len()) {
         let proposal = Proposal { policy: policy.clone(), kind: EpisodeKind::Reference };
-        let start = Instant::now();
         let record = search.judge(proposal, policy.clone(), start)?;
         proposer.witness(&problem.judgement(&record));
+        start = Instant::now();
         if search.keep(record, &proposer.state(), listener)? == Verdict::Stop {
             return Ok(search.outcome);
         }
     }
     let done = search.outcome.records.len().saturating_sub(references.len()) as u32;
     for proposal_index in done..episodes {
-        let start = Instant::now();
         let share = share_of(proposal_index.into());
         let budgets = search.limits.at(share);
         let context =
@@ -102,6 +108,7 @@ pub fn run(
         let Some(proposal) = proposer.propose(&context)? else { break };
         let executed = search.enforce(proposal.policy.clone(), &budgets);
         let record = search.judge(proposal, executed, start)?;
+        start = Instant::now();
         proposer.learn(&problem.judgement(&record))?;
         if search.keep(record, &proposer.state(), listener)? == Verdict::Stop {
             return Ok(search.outcome);
@@ -150,16 +157,16 @@ impl<'a> Search<'a> {
         start: Instant,
     ) -> Result<EpisodeRecord, SearchError> {
         let key = executed.key();
-        let known = self.known.get(&key).copied();
+        let own = self.known.get(&key).copied();
+        let known = own.or_else(|| self.problem.evaluator.known(&executed));
         let quality = match known {
             Some(quality) => quality,
             None => {
-                let quality = self.problem.evaluator.evaluate(&executed)?;
                 self.outcome.evaluations += 1;
-                self.known.insert(key, quality);
-                quality
+                self.problem.evaluator.evaluate(&executed)?
             }
         };
+        self.known.insert(key, quality);
         let measure = self.problem.measure;
         let value = |quality: &Quality| measure.of(quality).unwrap_or(f64::NAN);
         Ok(EpisodeRecord {

@@ -1,14 +1,17 @@
 //! A plan with its network calibrated and its images at hand: policies can be judged.
 
-use std::{cell::OnceCell, collections::HashSet};
+use std::{
+    cell::{OnceCell, RefCell},
+    collections::{HashMap, HashSet},
+};
 
 use crate::{
     data::{Images, Splits},
     domain::{Bits, BitwidthPolicy, Operand, Quality},
     network::Graph,
     quantization::{
-        EvaluationSettings, Evaluator, KEPT_BYTES, PrefixEvaluator, QuantizationError, Quantizer,
-        SingleRounding, sweep,
+        EvaluationSettings, Evaluator, KEPT_BYTES, Measured, MeasuredAlone, PrefixEvaluator,
+        QuantizationError, Quantizer, SingleRounding, sweep,
     },
     search::{
         episode_finetune::EpisodeFinetune,
@@ -42,6 +45,16 @@ pub struct Session {
     test: OnceCell<Evaluator>,
     test_images: Images,
     settings: EvaluationSettings,
+    alone: Alone,
+}
+
+/// What rounding single tensors did, and the images it is measured on.
+struct Alone {
+    /// From the front of the search images.
+    n_images: usize,
+    /// Over those and the calibration images.
+    data_digest: String,
+    known: RefCell<HashMap<(Decision, Bits), MeasuredAlone>>,
 }
 
 impl Session {
@@ -60,6 +73,7 @@ impl Session {
         drop(calibration);
         let n_calibration_images = splits.calibration.len();
         let search = evaluator(&quantizer, &splits.search, settings)?;
+        let alone = Alone::new(plan, &search, &splits);
         let measure = plan.request.measure;
         if measure.of(&search.float().quality).is_none() {
             return Err(QuantizationError::NoLabels { measure }.into());
@@ -73,7 +87,16 @@ impl Session {
                 Some(EpisodeFinetune::new(plan, &quantizer, images, settings.threads)?)
             }
         };
-        Ok(Self { quantizer, finetune, search, n_calibration_images, test, test_images, settings })
+        Ok(Self {
+            quantizer,
+            finetune,
+            search,
+            n_calibration_images,
+            test,
+            test_images,
+            settings,
+            alone,
+        })
     }
 
     pub fn float_quality(&self) -> Quality {
@@ -151,38 +174,66 @@ impl Session {
     }
 
     /// The KL divergence from float that each decision alone brings at each width, on some of
-    /// the search images.
+    /// the search images. What is known already is not measured again.
     ///
     /// # Errors
     /// When a network does not run, or the method does more than to round tensors.
     pub fn sensitivities(&self, plan: &Plan) -> Result<LossTable, SearchError> {
         let space = &plan.space;
-        let at = |&decision: &Decision| {
-            let Decision { layer: layer_index, operand } = decision;
-            let of_width = move |&bits: &Bits| SingleRounding { layer_index, operand, bits };
-            space.widths(decision).iter().map(of_width)
+        let wanted = single_roundings(plan);
+        let key = |one: &SingleRounding| {
+            (Decision { layer: one.layer_index, operand: one.operand }, one.bits)
         };
-        let wanted: Vec<SingleRounding> = space.decisions().iter().flat_map(at).collect();
-        let evaluator = self.search.first_images(self.sensitivity_images(plan, wanted.len()));
-        let mut prefix = PrefixEvaluator::new(&evaluator, self.quantizer.graph(), KEPT_BYTES)?;
+        let mut known = self.alone.known.borrow_mut();
+        let missing: Vec<SingleRounding> =
+            wanted.iter().copied().filter(|one| !known.contains_key(&key(one))).collect();
+        if !missing.is_empty() {
+            let evaluator = self.search.first_images(self.alone.n_images);
+            let mut prefix = PrefixEvaluator::new(&evaluator, self.quantizer.graph(), KEPT_BYTES)?;
+            sweep(&self.quantizer, &mut prefix, &missing, &mut |measured| {
+                known.extend(measured.iter().map(|one| (key(&one.rounding), *one)));
+                Ok::<(), SearchError>(())
+            })?;
+        }
         let mut table = LossTable::new(space.layers().len());
-        sweep(&self.quantizer, &mut prefix, &wanted, &mut |measured| {
-            for one in measured {
-                let SingleRounding { layer_index: layer, operand, bits } = one.rounding;
-                let kl = one.quality.kl.unwrap_or(f64::INFINITY);
-                table.set(Decision { layer, operand }, bits, kl);
-            }
-            Ok::<(), SearchError>(())
-        })?;
+        for one in &wanted {
+            let (decision, bits) = key(one);
+            let kl = known[&(decision, bits)].quality.kl.filter(|kl| !kl.is_nan());
+            table.set(decision, bits, kl.unwrap_or(f64::INFINITY));
+        }
         table.rise_with_fewer_bits(space);
         Ok(table)
     }
 
-    /// Images for so many single roundings; with the prefix kept, one costs half a pass.
-    fn sensitivity_images(&self, plan: &Plan, n_roundings: usize) -> usize {
-        let passes = SENSITIVITY_SHARE * f64::from(plan.request.episodes);
-        let images = passes * self.n_search_images() as f64 / (0.5 * n_roundings.max(1) as f64);
-        (images as usize).clamp(*SENSITIVITY_IMAGES.start(), *SENSITIVITY_IMAGES.end())
+    /// Takes single roundings as measured, such as by an earlier session on the same images.
+    pub fn know_sensitivities(&self, measured: impl IntoIterator<Item = MeasuredAlone>) {
+        let keyed = measured.into_iter().map(|one| {
+            let SingleRounding { layer_index: layer, operand, bits } = one.rounding;
+            ((Decision { layer, operand }, bits), one)
+        });
+        self.alone.known.borrow_mut().extend(keyed);
+    }
+
+    /// All single roundings that were measured or taken as known, by layer, tensor and bits.
+    pub fn known_sensitivities(&self) -> Vec<MeasuredAlone> {
+        let mut all: Vec<MeasuredAlone> = self.alone.known.borrow().values().copied().collect();
+        all.sort_by_key(|one| (one.rounding.layer_index, one.rounding.operand, one.rounding.bits));
+        all
+    }
+
+    /// The float network on the images that sensitivities are measured on.
+    pub fn sensitivity_float(&self) -> Measured {
+        self.search.first_images(self.alone.n_images).float()
+    }
+
+    /// Images that sensitivities are measured on, from the front of the search images.
+    pub fn n_sensitivity_images(&self) -> usize {
+        self.alone.n_images
+    }
+
+    /// SHA-256 over those and the calibration images, hexadecimal.
+    pub fn sensitivity_digest(&self) -> &str {
+        &self.alone.data_digest
     }
 
     /// Float and `policy` on the test images, which nothing was chosen by.
@@ -205,6 +256,34 @@ impl Session {
             None => self.quantizer.apply(policy),
         }
     }
+}
+
+impl Alone {
+    fn new(plan: &Plan, search: &Evaluator, splits: &Splits) -> Self {
+        let wanted = sensitivity_images(plan, single_roundings(plan).len(), search.n_images());
+        let n_images = search.first_images(wanted).n_images();
+        let digests = [splits.search.prefix_digest(n_images), splits.calibration.digest()];
+        let known = RefCell::default();
+        Self { n_images, data_digest: Images::joined_digest(&digests), known }
+    }
+}
+
+/// Every width of every decision.
+fn single_roundings(plan: &Plan) -> Vec<SingleRounding> {
+    let space = &plan.space;
+    let at = |&decision: &Decision| {
+        let Decision { layer: layer_index, operand } = decision;
+        let of_width = move |&bits: &Bits| SingleRounding { layer_index, operand, bits };
+        space.widths(decision).iter().map(of_width)
+    };
+    space.decisions().iter().flat_map(at).collect()
+}
+
+/// Images for so many single roundings; with the prefix kept, one costs half a pass.
+fn sensitivity_images(plan: &Plan, n_roundings: usize, n_search_images: usize) -> usize {
+    let passes = SENSITIVITY_SHARE * f64::from(plan.request.episodes);
+    let images = passes * n_search_images as f64 / (0.5 * n_roundings.max(1) as f64);
+    (images as usize).clamp(*SENSITIVITY_IMAGES.start(), *SENSITIVITY_IMAGES.end())
 }
 
 fn evaluator(

@@ -1,13 +1,15 @@
 //! What a search may choose: the widths of every layer, which layers are pinned, which layers
 //! share the tensor they read.
 
+use serde::{Deserialize, Serialize};
+
 use crate::{
     domain::{Bits, BitwidthPolicy, LayerBits, Operand},
     network::QuantizableLayer,
 };
 
 /// The widths one layer may have; one entry where there is nothing to choose.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LayerChoices {
     pub name: String,
     /// Ascending, at least one.

@@ -1,6 +1,8 @@
 //! The real program in a temporary folder: what is typed, what comes out, how it ends.
 
 mod common;
+mod contest;
+mod explanation;
 mod finetune;
 mod haq;
 mod inspect;
