@@ -24,25 +24,19 @@ pub const FEATURES: [&str; 11] = [
 ];
 
 /// Features that depend on the layer alone.
-const N_STATIC: usize = 8;
+pub const N_LAYER_FEATURES: usize = 8;
 
 /// The fixed part of every layer's observation.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Observer {
-    layers: Vec<[f32; N_STATIC]>,
+    layers: Vec<[f32; N_LAYER_FEATURES]>,
     with_budget: bool,
 }
 
 impl Observer {
     /// - `with_budget`: whether the budget varies between episodes and has to be seen
     pub fn new(layers: &[Layer], with_budget: bool) -> Self {
-        let mut columns: Vec<[f64; N_STATIC]> =
-            layers.iter().enumerate().map(|(index, layer)| raw_features(index, layer)).collect();
-        for feature in 0..N_STATIC {
-            scale_to_unit(&mut columns, feature);
-        }
-        let layers = columns.iter().map(|row| row.map(|value| value as f32)).collect();
-        Self { layers, with_budget }
+        Self { layers: layer_features(layers), with_budget }
     }
 
     /// Numbers in one observation.
@@ -68,7 +62,17 @@ impl Observer {
     }
 }
 
-fn raw_features(index: usize, layer: &Layer) -> [f64; N_STATIC] {
+/// The features that depend on the layer alone, in their order, each scaled to 0..1 over the layers.
+pub fn layer_features(layers: &[Layer]) -> Vec<[f32; N_LAYER_FEATURES]> {
+    let mut columns: Vec<[f64; N_LAYER_FEATURES]> =
+        layers.iter().enumerate().map(|(index, layer)| raw_features(index, layer)).collect();
+    for feature in 0..N_LAYER_FEATURES {
+        scale_to_unit(&mut columns, feature);
+    }
+    columns.iter().map(|row| row.map(|value| value as f32)).collect()
+}
+
+fn raw_features(index: usize, layer: &Layer) -> [f64; N_LAYER_FEATURES] {
     let linear = layer.kind == LayerKind::Linear;
     let n_weights =
         layer.out_channels * (layer.in_channels / layer.groups) * layer.kernel_h * layer.kernel_w;
@@ -85,7 +89,7 @@ fn raw_features(index: usize, layer: &Layer) -> [f64; N_STATIC] {
 }
 
 /// Min-max over the layers of this network; a constant feature becomes 0.
-fn scale_to_unit(columns: &mut [[f64; N_STATIC]], feature: usize) {
+fn scale_to_unit(columns: &mut [[f64; N_LAYER_FEATURES]], feature: usize) {
     let values = columns.iter().map(|row| row[feature]);
     let (low, high) =
         values.fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), v| (l.min(v), h.max(v)));

@@ -1,15 +1,9 @@
-//! One suite for every proposer: what [`Proposer`] promises.
+//! One suite for every proposer that needs no sensitivities: what [`Proposer`] promises.
 
 use super::*;
 use crate::{
     domain::{Layer, LayerBits},
-    search::{
-        ddpg::{DdpgProposer, agent_config},
-        evolution::EvolutionProposer,
-        haq::HaqProposer,
-        observation::Observer,
-        space::tests::layer,
-    },
+    search::{evolution::EvolutionProposer, haq::HaqProposer, space::tests::layer},
 };
 
 const SEED: u64 = 3;
@@ -47,7 +41,7 @@ fn list() -> Vec<BitwidthPolicy> {
     widths.cycle().take(EPISODES as usize).map(|b| space().nearest_uniform(bits(b))).collect()
 }
 
-const PROPOSERS: [(&str, Make); 5] = [
+const PROPOSERS: [(&str, Make); 4] = [
     ("random", |_| Box::new(RandomProposer::new(space(), SEED))),
     ("list", |_| Box::new(ListProposer::new(list()))),
     ("evolution", |past| {
@@ -60,16 +54,6 @@ const PROPOSERS: [(&str, Make); 5] = [
             Box::new(HaqProposer::restore(space(), &layers(), &last.state, &memory).unwrap())
         }
     }),
-    ("ddpg", |past| {
-        let (observer, config) = (Observer::new(&layers(), false), agent_config(&space()));
-        let proposer = match past.last() {
-            None => DdpgProposer::new(space(), observer, config, SEED),
-            Some(last) => {
-                DdpgProposer::restore(space(), observer, config, &last.state, &memory(past))
-            }
-        };
-        Box::new(proposer.unwrap())
-    }),
 ];
 
 /// Plays from after `past` to the last episode. Every judgement takes a bit from the second
@@ -78,13 +62,14 @@ fn play(make: Make, past: &[ProposerState]) -> Vec<(BitwidthPolicy, ProposerStat
     let space = space();
     let mut proposer = make(past);
     let episode = |proposal_index: u32| {
-        let context = EpisodeContext { proposal_index, budget_share: 0.5 };
+        let context = EpisodeContext { proposal_index, budget_share: 0.5, budgets: &[] };
         let proposal = proposer.propose(&context).unwrap().unwrap();
         let decision = space.decisions()[0];
         let mut executed = proposal.policy.clone();
         space.set(&mut executed, decision, space.widths(decision)[0]);
         let bits = executed.layers().iter().map(|bits| f64::from(bits.weight.get()));
-        proposer.learn(&Judgement { executed: &executed, reward: -bits.sum::<f64>() }).unwrap();
+        let loss = bits.sum::<f64>();
+        proposer.learn(&Judgement { executed: &executed, reward: -loss, loss }).unwrap();
         (proposal.policy, proposer.state())
     };
     (past.len() as u32..EPISODES).map(episode).collect()

@@ -16,7 +16,7 @@ use crate::{
         loss_table::LossTable,
         plan::Plan,
         planned::Planner,
-        run::{BudgetRange, PolicyCost as _, PolicyEvaluator},
+        run::{PolicyCost as _, PolicyEvaluator},
         space::Decision,
         starts::starts,
     },
@@ -80,9 +80,6 @@ impl Session {
         self.search.float().quality
     }
 
-    /// [`Session::starts`] gives no more policies.
-    pub const MOST_STARTS: usize = STARTS_OVER_A_RANGE as usize;
-
     pub fn n_calibration_images(&self) -> usize {
         self.n_calibration_images
     }
@@ -91,24 +88,36 @@ impl Session {
         self.search.n_images()
     }
 
-    /// Policies to start from, worked out from what rounding does to each layer alone.
-    ///
-    /// With budgets they meet them, those from measured sensitivities first; without, the first
-    /// episodes' own limits, one each. A method that learns anew at every policy has no
-    /// sensitivities of single tensors: noise alone speaks for it.
+    /// What each tensor alone loses at each width: measured, or for a method that learns anew at
+    /// every policy, and so has no losses of single tensors, the noise that rounding adds.
     ///
     /// # Errors
     /// When a layer's weights cannot be rounded, or a network does not run.
-    pub fn starts(&self, plan: &Plan) -> Result<Vec<BitwidthPolicy>, SearchError> {
-        let mut policies = Vec::new();
-        if plan.request.method.reconstruction.is_none() {
-            let losses = self.sensitivities(plan)?;
-            policies = Planner::IntegerProgramme.policies(plan, &losses, STARTS_OVER_A_RANGE)?;
-            if plan.budgets.is_empty() {
-                return Ok(policies);
-            }
-            policies.extend(Planner::Greedy.policies(plan, &losses, STARTS_OVER_A_RANGE)?);
+    pub fn losses(&self, plan: &Plan) -> Result<LossTable, SearchError> {
+        match plan.request.method.reconstruction {
+            None => self.sensitivities(plan),
+            Some(_) => self.noise(plan),
         }
+    }
+
+    /// Policies to start from, worked out from what rounding does to each layer alone.
+    ///
+    /// With budgets they meet them; without, the first episodes' own limits, one each.
+    ///
+    /// - `losses`: what [`Session::losses`] gave
+    ///
+    /// # Errors
+    /// When a layer's weights cannot be rounded, or the integer programme fails.
+    pub fn starts(
+        &self,
+        plan: &Plan,
+        losses: &LossTable,
+    ) -> Result<Vec<BitwidthPolicy>, SearchError> {
+        let mut policies = Planner::IntegerProgramme.policies(plan, losses, STARTS_OVER_A_RANGE)?;
+        if plan.budgets.is_empty() {
+            return Ok(policies);
+        }
+        policies.extend(Planner::Greedy.policies(plan, losses, STARTS_OVER_A_RANGE)?);
         policies.extend(self.noise_starts(plan)?);
         let mut seen = HashSet::new();
         policies.retain(|policy| seen.insert(policy.key()));
@@ -119,15 +128,7 @@ impl Session {
         let table = self.noise(plan)?;
         let noise = |decision: Decision, bits: Bits| table.get(decision, bits);
         let cost = |policy: &BitwidthPolicy| plan.cost.cost(policy);
-        if !plan.budgets.is_empty() {
-            return Ok(starts(&plan.space, &plan.budgets, &noise, &cost));
-        }
-        let range = BudgetRange::of(&plan.space, &plan.cost, plan.objective);
-        let own = |index| {
-            let found = starts(&plan.space, &[range.limit_of(index)], &noise, &cost);
-            found.into_iter().next().unwrap_or_else(|| plan.cheapest())
-        };
-        Ok((0..STARTS_OVER_A_RANGE).map(own).collect())
+        Ok(starts(&plan.space, &plan.budgets, &noise, &cost))
     }
 
     /// What rounding adds to each layer relative to its signal, in every layer that reads it.

@@ -99,7 +99,7 @@ fn agent_error(error: impl std::fmt::Display) -> SearchError {
 }
 
 impl Proposer for HaqProposer {
-    fn propose(&mut self, _: &EpisodeContext) -> Result<Option<Proposal>, SearchError> {
+    fn propose(&mut self, _: &EpisodeContext<'_>) -> Result<Option<Proposal>, SearchError> {
         let warm_up = self.agent.is_warming_up();
         let mut policy = self.space.widest();
         let mut previous_width = 1.0;
