@@ -160,3 +160,72 @@ impl World {
         budgets.iter().map(of).fold(1.0, f64::min).max(0.0) as f32
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::{
+        domain::CostKind,
+        search::{loss_table::LossTable, space::tests::layer},
+    };
+
+    const WIDTHS: [u8; 4] = [2, 4, 6, 8];
+
+    fn cost(policy: &BitwidthPolicy) -> Cost {
+        let product = |l: &crate::domain::LayerBits| {
+            u64::from(l.weight.get()) * u64::from(l.activation.get())
+        };
+        let size_bytes = policy.layers().iter().map(product).sum();
+        Cost { latency_s: 0.0, energy_j: 0.0, size_bytes, peak_memory_bytes: 0 }
+    }
+
+    fn world(limit: f64) -> World {
+        let mut layers: Vec<_> = (0..4).map(|i| layer(i, &WIDTHS, &WIDTHS)).collect();
+        layers[2].tensor_owner = 1;
+        let space = SearchSpace::new(layers).unwrap();
+        let surrogate = Surrogate::new(space.clone(), &LossTable::new(4));
+        let limits = Limits::Fixed(vec![Budget { kind: CostKind::Size, limit }]);
+        let layers: Vec<Layer> = (0..4).map(|i| Layer::linear(format!("layer{i}"), 8, 8)).collect();
+        World::new(space, Box::new(cost), limits, &layers, &surrogate)
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+        #[test]
+        fn every_walk_meets_the_budgets_and_its_actions_name_what_was_taken(
+            actions in prop::collection::vec(0f32..=1.0, 7), share in 0.07f64..1.0
+        ) {
+            let world = world(4.0 * 64.0 * share);
+            let budgets = world.budgets(0.5);
+            let mut wanted = actions.iter();
+            let walk = world.walk(&budgets, 0.5, &mut |seen| {
+                assert!(seen.iter().all(|value| (0.0..=1.0).contains(value)), "{seen:?}");
+                *wanted.next().expect("seven decisions")
+            });
+            prop_assert!(Budget::all_met(&budgets, &cost(&walk.policy)));
+            for (step, &decision) in walk.steps.iter().zip(world.space().decisions()) {
+                let taken = bits_of_action(step.action, world.space().widths(decision));
+                prop_assert_eq!(taken, world.space().get(&walk.policy, decision));
+            }
+            let again = world.retrace(&walk.policy, &budgets, 0.5);
+            for (step, again) in walk.steps.iter().zip(again) {
+                prop_assert_eq!(&step.observation, &again.observation);
+            }
+        }
+    }
+
+    #[test]
+    fn what_the_budget_leaves_is_seen_to_shrink() {
+        let world = world(120.0);
+        let budgets = world.budgets(0.5);
+        let mut slack = Vec::new();
+        world.walk(&budgets, 0.5, &mut |seen| {
+            slack.push(seen[seen.len() - 2]);
+            1.0
+        });
+        assert!(slack[0] > 0.0 && slack[0] < 1.0, "{slack:?}");
+        assert!(slack[6] < slack[0], "the first took more than its share: {slack:?}");
+    }
+}
