@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use crate::{
-    domain::{CostKind, Measure, RunId, show_cost},
+    domain::{CostKind, EpisodeKind, Measure, RunId, show_cost},
     report::{
         RunView,
         groups::groups,
@@ -30,6 +30,9 @@ pub struct Figures {
 pub struct Standing {
     pub label: String,
     pub runs: Vec<RunId>,
+    /// Runs whose best policy is a uniform reference, which every run tries, and none of the
+    /// strategy's own.
+    pub n_best_is_reference: usize,
     /// Of the best policy, by the runs' measure, more is better.
     pub quality_search: Option<Figures>,
     pub quality_test: Option<Figures>,
@@ -53,8 +56,11 @@ pub fn standings(runs: &[&RunView]) -> Vec<Standing> {
         };
         let objective = |run: &RunView| run.description.objective;
         let last = |run: &RunView| stands(run, &elsewhere).pop();
+        let is_reference =
+            |run: &RunView| run.best().is_some_and(|best| best.kind == EpisodeKind::Reference);
         Standing {
             label,
+            n_best_is_reference: runs.iter().filter(|run| is_reference(run)).count(),
             quality_search: of(&|run| run.quality(run.best()?)),
             quality_test: of(&|run| run.tested_quality(&run.best()?.policy)),
             cost: of(&|run| Some(run.best()?.cost.get(objective(run)))),
@@ -92,7 +98,8 @@ pub fn standings_table(runs: &[&RunView], look: Look) -> String {
     }
     columns.extend(["evaluations", "seconds"].map(number_column));
     let mut table = start(look, &columns);
-    for standing in standings(runs) {
+    let standings = standings(runs);
+    for standing in &standings {
         let none = || "–".to_owned();
         let show = |value: Option<Figures>| value.map_or_else(none, |v| quality_words(measure, v));
         let plain = |value: Option<Figures>, digits| {
@@ -100,7 +107,10 @@ pub fn standings_table(runs: &[&RunView], look: Look) -> String {
         };
         let cost = standing.cost.map_or_else(none, |cost| show_cost(objective, cost.mean));
         let mut row = vec![
-            words(&standing.label),
+            words(&match standing.n_best_is_reference {
+                0 => standing.label.clone(),
+                _ => format!("{} *", standing.label),
+            }),
             number(standing.runs.len()),
             number(show(standing.quality_search)),
             number(show(standing.quality_test)),
@@ -117,6 +127,9 @@ pub fn standings_table(runs: &[&RunView], look: Look) -> String {
         add(&mut table, row);
     }
     let mut text = finish(table);
+    if standings.iter().any(|standing| standing.n_best_is_reference > 0) {
+        text += "\n* the best of some run is a uniform reference, which every run tries";
+    }
     text += &format!("\n{}", footnote(measure, objective, first));
     text
 }

@@ -144,6 +144,9 @@ impl ConvergenceFigure {
             let band = theme::AXIS.mix(0.25);
             legend.push((Swatch::Filled(band), "from the worst to the best seed".into()));
         }
+        if self.series.len() > 1 {
+            legend.push((Swatch::Hollow(theme::MUTED, Marker::Below), "worse than shown".into()));
+        }
         if self.has_budgets && self.float.is_some() {
             legend.push((Swatch::Dashed(theme::MUTED), "float".into()));
         }
@@ -310,7 +313,14 @@ fn draw_line<DB: DrawingBackend>(
     let ends: Vec<f64> = runs.iter().filter_map(|steps| steps.last()).map(|step| step.1).collect();
     let at_end = frame.clamped(end.0.max(start), ends.iter().sum::<f64>() / n.max(1.0));
     path.push(at_end);
-    canvas.path(&path, colour, 2.25)?;
+    // What is worse than shown has no line, only a sign at the edge.
+    let bottom = frame.area.bottom;
+    for part in path.split(|point| point.1 >= bottom) {
+        canvas.path(part, colour, 2.25)?;
+    }
+    if at_end.1 >= bottom {
+        return Marker::Below.draw_hollow(canvas, (at_end.0, bottom - 6.0), 6.0, colour);
+    }
     let right = frame.area.right.min(frame.px(frame.x.high));
     if right - at_end.0 > 12.0 {
         canvas.dashes(at_end, (right, at_end.1), colour.mix(0.7), 1.25, (3.0, 4.0))?;
