@@ -5,6 +5,7 @@ use crate::{
         BitwidthPolicy, Budget, EpisodeKind, EpisodeRecord, LayerBits, RunDescription, RunId,
         RunResult, RunState,
     },
+    network::Arithmetic,
     quantization::EvaluationSettings,
     runner::{
         RunnerError,
@@ -28,7 +29,8 @@ pub struct Runner<'a> {
 }
 
 impl<'a> Runner<'a> {
-    /// Calibrates, measures the float network and enters a new run in the database.
+    /// Calibrates, measures the float network and enters a new run in the database. Policies are
+    /// judged in the fastest arithmetic of the processor, which the run is bound to.
     ///
     /// # Errors
     /// When data and network do not fit, or the database cannot be written.
@@ -44,9 +46,11 @@ impl<'a> Runner<'a> {
             search: splits.search.len(),
             test: splits.test.len(),
         };
+        let settings = EvaluationSettings { arithmetic: Arithmetic::fastest(), ..settings };
         let session = Session::new(&plan, splits, settings)?;
         let description = describe(&plan, &session, images, &data_digest);
-        let id = store.create_run(&description, &evaluation_key(&plan, &data_digest))?;
+        let key = evaluation_key(&plan, &data_digest, session.arithmetic());
+        let id = store.create_run(&description, &key)?;
         let proposer = new_proposer(&plan, &session)?;
         let outcome = Outcome::default();
         Ok(Self { store, id, plan, session, outcome, proposer, earlier_wall_s: 0.0 })
@@ -68,8 +72,10 @@ impl<'a> Runner<'a> {
         let plan = inputs::plan(request, model)?;
         let splits = inputs::load_splits(&plan)?;
         let data_digest = splits.digest();
+        let settings =
+            EvaluationSettings { arithmetic: arithmetic_of(&run.evaluation_key), ..settings };
         let session = Session::new(&plan, splits, settings)?;
-        let key = evaluation_key(&plan, &data_digest);
+        let key = evaluation_key(&plan, &data_digest, session.arithmetic());
         unchanged(id, "the data or how it is used", &run.evaluation_key, &key)?;
         store.claim(id)?;
         let records = store.episodes(id)?;
@@ -240,11 +246,24 @@ fn describe(
 
 /// All that quality depends on but the policy. The digest covers which images serve for what
 /// and how they were normalised.
-fn evaluation_key(plan: &Plan, data_digest: &str) -> String {
+fn evaluation_key(plan: &Plan, data_digest: &str, arithmetic: Arithmetic) -> String {
     let method = serde_json::to_string(&plan.request.method).expect("a method is plain data");
     let key = format!("model {} data {data_digest} method {method}", plan.model.digest);
-    match plan.request.episode_finetune {
+    let key = match plan.request.episode_finetune {
         0 => key,
         epochs => format!("{key} finetune {epochs} seed {}", plan.request.seed),
+    };
+    match arithmetic {
+        Arithmetic::Float => key,
+        Arithmetic::Codes => key + ON_CODES,
     }
+}
+
+/// How the key of a run ends whose policies were judged on codes.
+const ON_CODES: &str = " arithmetic codes";
+
+/// What a stored run goes on in. Codes give the same figures on every processor, if slowly on
+/// some.
+fn arithmetic_of(evaluation_key: &str) -> Arithmetic {
+    if evaluation_key.ends_with(ON_CODES) { Arithmetic::Codes } else { Arithmetic::Float }
 }

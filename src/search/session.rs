@@ -4,8 +4,8 @@ use std::{cell::OnceCell, collections::HashSet};
 
 use crate::{
     data::{Images, Splits},
-    domain::{Bits, BitwidthPolicy, Operand, Quality},
-    network::Graph,
+    domain::{Bits, BitwidthPolicy, LayerBits, Operand, Quality},
+    network::{Arithmetic, Graph},
     quantization::{
         EvaluationSettings, Evaluator, KEPT_BYTES, PrefixEvaluator, QuantizationError, Quantizer,
         SingleRounding, sweep,
@@ -59,7 +59,13 @@ impl Session {
         let quantizer = Quantizer::calibrate(graph, &calibration, plan.request.method)?;
         drop(calibration);
         let n_calibration_images = splits.calibration.len();
-        let search = evaluator(&quantizer, &splits.search, settings)?;
+        let mut search = evaluator(&quantizer, &splits.search, learned_in_floats(plan, settings))?;
+        if search.arithmetic() == Arithmetic::Codes {
+            let eight_bit = plan.space.nearest_uniform(LayerBits::EIGHT);
+            search = search.verified(&quantizer.apply(&eight_bit)?)?;
+        }
+        // What is reported at the end is measured in floats, whatever led there.
+        let settings = EvaluationSettings { arithmetic: Arithmetic::Float, ..settings };
         let measure = plan.request.measure;
         if measure.of(&search.float().quality).is_none() {
             return Err(QuantizationError::NoLabels { measure }.into());
@@ -82,6 +88,11 @@ impl Session {
 
     /// [`Session::starts`] gives no more policies.
     pub const MOST_STARTS: usize = STARTS_OVER_A_RANGE as usize;
+
+    /// What policies are judged in on the search images.
+    pub fn arithmetic(&self) -> Arithmetic {
+        self.search.arithmetic()
+    }
 
     pub fn n_calibration_images(&self) -> usize {
         self.n_calibration_images
@@ -204,6 +215,14 @@ impl Session {
             None => self.quantizer.apply(policy),
         }
     }
+}
+
+/// Weights that are learned at every policy are no codes of a known scale: nothing would be
+/// computed on codes.
+fn learned_in_floats(plan: &Plan, settings: EvaluationSettings) -> EvaluationSettings {
+    let learns = plan.request.method.reconstruction.is_some() || plan.request.episode_finetune > 0;
+    let arithmetic = if learns { Arithmetic::Float } else { settings.arithmetic };
+    EvaluationSettings { arithmetic, ..settings }
 }
 
 fn evaluator(
