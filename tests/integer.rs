@@ -13,7 +13,7 @@ use haq::{
     search::{Model, with_shared_tensors},
 };
 use network_common::{cifar10_test, shared};
-use tch::{Device, Tensor};
+use tch::Tensor;
 
 fn bits(weight: u8, activation: u8) -> LayerBits {
     LayerBits::new(Bits::new(weight).unwrap(), Bits::new(activation).unwrap())
@@ -73,7 +73,7 @@ impl Setup {
             kernels,
         )
         .unwrap();
-        let settings = EvaluationSettings { threads, device: Device::Cpu };
+        let settings = EvaluationSettings { threads, ..Default::default() };
         let graph = self.quantizer.graph();
         let evaluator = Evaluator::new(graph, &self.images, Some(&self.labels), settings).unwrap();
         evaluator.evaluate_integer(&network).unwrap()

@@ -3,7 +3,7 @@
 use haq::{
     data::{Card, DataSource, DataSpec, Overrides, Preprocessing, SplitLimits, Splits},
     domain::{Bits, BitwidthPolicy, LayerBits},
-    network::{Array, Executable, Graph, TensorId},
+    network::{Arithmetic, Array, Executable, Graph, TensorId},
     quantization::{EvaluationSettings, Evaluator, Method, QuantizationError, Quantizer},
     search::Model,
 };
@@ -99,7 +99,7 @@ fn a_policy_is_the_same_network_whenever_it_is_applied() {
 fn quality_falls_with_the_bits_and_threads_change_nothing() {
     let setup = setup("gptq");
     let evaluator = |threads| {
-        let settings = EvaluationSettings { threads, device: Device::Cpu };
+        let settings = EvaluationSettings { threads, ..Default::default() };
         let graph = setup.quantizer.graph();
         Evaluator::new(graph, &setup.images, Some(&setup.labels), settings).unwrap()
     };
@@ -115,6 +115,68 @@ fn quality_falls_with_the_bits_and_threads_change_nothing() {
         })
         .collect();
     assert!(divergence.windows(2).all(|pair| pair[0] < pair[1]), "{divergence:?}");
+}
+
+#[test]
+fn codes_stand_for_floats_and_threads_change_nothing() {
+    let setup = setup("gptq");
+    let evaluator = |threads, arithmetic| {
+        let settings = EvaluationSettings { threads, arithmetic, ..Default::default() };
+        let graph = setup.quantizer.graph();
+        Evaluator::new(graph, &setup.images, Some(&setup.labels), settings).unwrap()
+    };
+    let floats = evaluator(2, Arithmetic::Float);
+    let (one, three) = (evaluator(1, Arithmetic::Codes), evaluator(3, Arithmetic::Codes));
+    for (weight, activation) in [(8, 8), (4, 4), (2, 8), (1, 5)] {
+        let graph = setup.quantizer.apply(&uniform(&setup, bits(weight, activation))).unwrap();
+        let codes = one.evaluate(&graph).unwrap().quality;
+        assert_eq!(codes, three.evaluate(&graph).unwrap().quality);
+        let floats = floats.evaluate(&graph).unwrap().quality;
+        let (a, b) = (codes.kl.unwrap(), floats.kl.unwrap());
+        assert!((a - b).abs() <= 0.1 * b + 1e-4, "{weight}/{activation}: {a} {b}");
+        let missed = (codes.top1.unwrap() - floats.top1.unwrap()).abs();
+        assert!(missed <= 0.01, "{weight}/{activation}: {codes:?} {floats:?}");
+        let verified = evaluator(1, Arithmetic::Codes).verified(&graph).unwrap();
+        assert_eq!(verified.arithmetic(), Arithmetic::Codes);
+    }
+}
+
+#[test]
+fn a_network_without_codes_is_judged_in_floats() {
+    let setup = setup("gptq");
+    let settings = EvaluationSettings { arithmetic: Arithmetic::Codes, ..Default::default() };
+    let float = setup.quantizer.graph();
+    let evaluator = Evaluator::new(float, &setup.images, None, settings).unwrap();
+    assert_eq!(evaluator.verified(float).unwrap().arithmetic(), Arithmetic::Float);
+}
+
+#[test]
+fn a_race_stops_where_it_is_told_to_and_else_gives_the_whole_figures() {
+    let setup = setup("gptq");
+    let graph = setup.quantizer.apply(&uniform(&setup, bits(4, 4))).unwrap();
+    for threads in [1, 2, 3] {
+        let settings = EvaluationSettings { threads, ..Default::default() };
+        let float = setup.quantizer.graph();
+        let evaluator =
+            Evaluator::new(float, &setup.images, Some(&setup.labels), settings).unwrap();
+        let whole = evaluator.evaluate(&graph).unwrap().quality;
+        let mut seen = Vec::new();
+        let raced = evaluator.evaluate_while(&graph, &mut |partial| {
+            let mean = partial.kl.iter().sum::<f64>() / partial.kl.len() as f64;
+            assert!((mean - partial.quality.kl.unwrap()).abs() < 1e-9);
+            seen.push(partial.kl.len());
+            true
+        });
+        assert_eq!(raced.unwrap().unwrap().quality, whole);
+        assert_eq!(seen, [64, 128], "130 images are two batches and the last");
+        let mut asked = 0;
+        let stopped = evaluator.evaluate_while(&graph, &mut |_| {
+            asked += 1;
+            false
+        });
+        assert!(stopped.unwrap().is_none());
+        assert_eq!(asked, 1);
+    }
 }
 
 #[test]

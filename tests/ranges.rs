@@ -65,7 +65,7 @@ fn n_values(values: &[f32]) -> usize {
 
 /// Divergence from the float network, in nats.
 fn kl(quantizer: &Quantizer, images: &Tensor, bits: LayerBits) -> f64 {
-    let settings = EvaluationSettings { threads: 1, device: Device::Cpu };
+    let settings = EvaluationSettings { threads: 1, ..Default::default() };
     let evaluator = Evaluator::new(quantizer.graph(), images, None, settings).unwrap();
     let graph = quantizer.apply(&uniform(quantizer, bits)).unwrap();
     evaluator.evaluate(&graph).unwrap().quality.kl.unwrap()

@@ -11,7 +11,7 @@ use haq::{
     search::Model,
 };
 use network_common::shared;
-use tch::{Device, Tensor};
+use tch::Tensor;
 
 mod network_common;
 
@@ -29,7 +29,7 @@ fn setup(model: Model, data: DataSource, n: usize, method: &str) -> Setup {
     let splits = Splits::load(&spec, &model.graph.input_shape().unwrap(), None).unwrap();
     let method: Method = method.parse().unwrap();
     let images: Tensor = splits.search.to_tensor();
-    let settings = EvaluationSettings { threads: 2, device: Device::Cpu };
+    let settings = EvaluationSettings { threads: 2, ..Default::default() };
     let labels = splits.search.labels();
     let evaluator = Evaluator::new(&model.graph, &images, labels, settings).unwrap();
     let calibration = splits.calibration.to_tensor();

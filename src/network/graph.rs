@@ -1,6 +1,9 @@
 //! A network as a graph of typed operations over numbered tensors.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use super::{
     array::{Array, ElementType},
@@ -64,6 +67,8 @@ pub struct GraphInput {
 pub struct Graph {
     pub(super) tensor_names: Vec<String>,
     pub(super) constants: BTreeMap<TensorId, Array>,
+    /// By constant that was rounded: what its rows are whole multiples of.
+    pub(super) row_scales: BTreeMap<TensorId, Arc<[f32]>>,
     pub(super) nodes: Vec<Node>,
     pub(super) inputs: Vec<GraphInput>,
     pub(super) outputs: Vec<TensorId>,
@@ -133,6 +138,12 @@ impl Graph {
     /// The value of a tensor that does not depend on any input.
     pub fn constant(&self, tensor: TensorId) -> Option<&Array> {
         self.constants.get(&tensor)
+    }
+
+    /// What the rows of a rounded constant are whole multiples of, one number a row of the first
+    /// axis; see [`Graph::set_rounded`].
+    pub fn row_scales(&self, tensor: TensorId) -> Option<&[f32]> {
+        self.row_scales.get(&tensor).map(AsRef::as_ref)
     }
 
     /// Every constant, by rising id.

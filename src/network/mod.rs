@@ -23,7 +23,7 @@ pub use attributes::{
 };
 pub use cuda::load_cuda;
 pub use error::NetworkError;
-pub use execute::{Executable, Replacement, compute};
+pub use execute::{Arithmetic, Executable, Replacement, compute};
 pub use fold::FoldedNorm;
 pub use graph::{Graph, GraphInput, InputDim, Node, TensorId};
 pub use layers::{QuantizableKind, QuantizableLayer};

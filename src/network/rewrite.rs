@@ -2,6 +2,8 @@
 //!
 //! Constants are shared memory, so a changed copy of a graph costs little more than its nodes.
 
+use std::sync::Arc;
+
 use super::{
     array::Array,
     graph::{Graph, Node, TensorId},
@@ -28,6 +30,17 @@ impl Graph {
         assert_eq!(known.shape(), value.shape(), "a constant keeps its shape");
         assert_eq!(known.element(), value.element(), "a constant keeps its kind");
         *known = value;
+        self.row_scales.remove(&tensor);
+    }
+
+    /// As [`Graph::set_constant`], for a value that was rounded: each row of its first axis
+    /// holds whole multiples of that row's scale.
+    ///
+    /// # Panics
+    /// When the tensor is not a constant of this shape and kind.
+    pub fn set_rounded(&mut self, tensor: TensorId, value: Array, row_scales: Arc<[f32]>) {
+        self.set_constant(tensor, value);
+        self.row_scales.insert(tensor, row_scales);
     }
 
     /// Replaces the operation that writes a tensor; its inputs stay.

@@ -15,7 +15,7 @@ use tch::{Device, Kind, Tensor};
 
 use crate::{
     domain::Quality,
-    network::{Executable, Graph},
+    network::{Arithmetic, Executable, Graph},
     quantization::error::QuantizationError,
 };
 
@@ -25,12 +25,22 @@ pub struct EvaluationSettings {
     /// Worker threads; each runs whole batches.
     pub threads: usize,
     pub device: Device,
+    /// Of rounded networks; what sensitivities look at is always computed in floats.
+    pub arithmetic: Arithmetic,
 }
 
 impl Default for EvaluationSettings {
     fn default() -> Self {
         let threads = std::thread::available_parallelism().map_or(1, |n| n.get());
-        Self { threads, device: Device::Cpu }
+        Self { threads, device: Device::Cpu, arithmetic: Arithmetic::Float }
+    }
+}
+
+impl EvaluationSettings {
+    /// The same in the arithmetic that is faster on this processor.
+    #[must_use]
+    pub fn fastest(self) -> Self {
+        Self { arithmetic: Arithmetic::fastest(), ..self }
     }
 }
 
@@ -66,6 +76,10 @@ pub(super) struct Batch {
 }
 
 impl Batch {
+    pub(super) fn float_outputs(&self) -> &Tensor {
+        &self.float_outputs
+    }
+
     fn shallow_clone(&self) -> Self {
         Self {
             images: self.images.shallow_clone(),
@@ -170,6 +184,14 @@ impl Evaluator {
         &self.batches
     }
 
+    pub(super) fn settings(&self) -> EvaluationSettings {
+        self.settings
+    }
+
+    pub(super) fn settings_mut(&mut self) -> &mut EvaluationSettings {
+        &mut self.settings
+    }
+
     pub(super) fn device(&self) -> Device {
         self.settings.device
     }
@@ -191,13 +213,22 @@ impl Evaluator {
         Ok(Measured { quality: sums.finish(self.n_images), wall_s: start.elapsed().as_secs_f64() })
     }
 
+    /// Threads that batches go to.
+    pub(super) fn n_workers(&self) -> usize {
+        match self.settings.device {
+            Device::Cpu => self.settings.threads.clamp(1, self.batches.len()),
+            _ => 1,
+        }
+    }
+
     /// Runs `graph` on every batch and gives what `reduce` makes of the outputs, in order.
     fn run_batches<R: Send>(
         &self,
         graph: &Graph,
         reduce: impl Fn(&Batch, Tensor) -> R + Sync,
     ) -> Result<Vec<R>, QuantizationError> {
-        let executable = Executable::new(graph, self.settings.device)?;
+        let EvaluationSettings { device, arithmetic, .. } = self.settings;
+        let executable = Executable::in_arithmetic(graph, device, arithmetic)?;
         self.for_batches(&[executable], |_, batch, executables| {
             let outputs = executables[0].run(&batch.images)?;
             Ok(reduce(batch, outputs.flatten(1, -1)))
@@ -211,26 +242,33 @@ impl Evaluator {
         executables: &[Executable],
         work: impl Fn(usize, &Batch, &[Executable]) -> Result<R, QuantizationError> + Sync,
     ) -> Result<Vec<R>, QuantizationError> {
-        let next = AtomicUsize::new(0);
+        self.for_batches_in(0..self.batches.len(), executables, work)
+    }
+
+    /// The same for some of the batches.
+    pub(super) fn for_batches_in<R: Send>(
+        &self,
+        range: std::ops::Range<usize>,
+        executables: &[Executable],
+        work: impl Fn(usize, &Batch, &[Executable]) -> Result<R, QuantizationError> + Sync,
+    ) -> Result<Vec<R>, QuantizationError> {
+        let next = AtomicUsize::new(range.start);
         let results: Mutex<Vec<(usize, Result<R, QuantizationError>)>> = Mutex::default();
-        let n_workers = match self.settings.device {
-            Device::Cpu => self.settings.threads.clamp(1, self.batches.len()),
-            _ => 1,
-        };
+        let n_workers = self.n_workers().min(range.len());
         std::thread::scope(|scope| {
             for _ in 0..n_workers {
                 // A tensor may move to a thread but not be shared: each worker has its own handles.
                 let executables: Vec<Executable> =
                     executables.iter().map(Executable::share).collect();
                 let batches: Vec<Batch> = self.batches.iter().map(Batch::shallow_clone).collect();
-                let (next, results, work) = (&next, &results, &work);
+                let (next, results, work, end) = (&next, &results, &work, range.end);
                 scope.spawn(move || {
                     if n_workers > 1 {
                         tch::set_num_threads(1);
                     }
                     loop {
                         let index = next.fetch_add(1, Ordering::Relaxed);
-                        let Some(batch) = batches.get(index) else { break };
+                        let Some(batch) = batches[..end].get(index) else { break };
                         let result = work(index, batch, &executables);
                         results.lock().expect("no worker panics").push((index, result));
                     }

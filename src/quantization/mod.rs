@@ -18,6 +18,7 @@ mod moments;
 mod normal;
 mod prefix;
 mod quantized_network;
+mod race;
 mod reconstruction;
 mod rounding;
 mod scaling;
@@ -25,6 +26,7 @@ mod stored_size;
 mod sweep;
 mod training;
 mod uniform;
+mod verified;
 mod weight_grids;
 
 pub use aciq::{
@@ -45,6 +47,7 @@ pub use integer::{
 pub use method::{MeanInput, Method, RoundedReads, Rounding};
 pub use prefix::{KEPT_BYTES, PrefixEvaluator};
 pub use quantized_network::{Quantizer, RoundedWeights};
+pub use race::Partial;
 pub use reconstruction::{
     Reconstruction, ReconstructionSettings, ReconstructionUnit, RoundingStart, Segment,
     SegmentErrors,

@@ -55,6 +55,13 @@ pub struct RoundedWeights {
 }
 
 impl RoundedWeights {
+    /// One scale a row, where rows are whole multiples of one.
+    fn row_scales(&self) -> Option<Arc<[f32]>> {
+        let scale = |grid: &WeightGrid| (grid.offset() == 0.0).then(|| grid.scale());
+        let scales: Option<Vec<f32>> = self.grids.iter().map(scale).collect();
+        scales.filter(|scales| !scales.is_empty()).map(Arc::from)
+    }
+
     #[cfg(test)]
     pub(super) fn on_grids(values: Vec<f32>, grids: Vec<WeightGrid>) -> Self {
         Self { values, grids, codebook: Vec::new() }
@@ -149,7 +156,13 @@ impl Quantizer {
         let mut graph = self.graph.clone();
         for (index, (layer, &bits)) in self.layers.iter().zip(policy.layers()).enumerate() {
             let rounded = self.rounded(index, bits.weight)?;
-            graph.set_constant(layer.weight, self.weights[index].to_array(&rounded.values));
+            let value = self.weights[index].to_array(&rounded.values);
+            match rounded.row_scales() {
+                Some(scales) if layer.output_axis == 0 => {
+                    graph.set_rounded(layer.weight, value, scales);
+                }
+                _ => graph.set_constant(layer.weight, value),
+            }
             if self.method.bias_correction {
                 self.correct_bias(&mut graph, index, bits, &rounded);
             }

@@ -113,7 +113,7 @@ impl<'a> Contest<'a> {
         let left_out = leave_out(&mut request, &model)?;
         let (strategy, seed) = (request.strategies[0], request.searches[0].seed);
         let plan = plan_of(&request, model.clone(), Entry { device: 0, strategy, seed })?;
-        let prepared = Rc::new(Prepared::new(&plan, settings)?);
+        let prepared = Rc::new(Prepared::new(&plan, settings.fastest())?);
         let newest = RunQuery { descending: true, limit: Some(1), ..RunQuery::default() };
         let newest_before = store.list(&newest)?.first().map_or(0, |run| run.run);
         let sensitivities_s = 0.0;
@@ -195,7 +195,7 @@ impl<'a> Contest<'a> {
             descending: true,
             ..RunQuery::default()
         };
-        let key = evaluation_key(plan, &self.prepared.data_digest);
+        let key = evaluation_key(plan, &self.prepared);
         let mut found: Option<RunSummary> = None;
         for summary in self.store.list(&query)? {
             let taken = !self.request.again || summary.run > self.newest_before;

@@ -7,6 +7,7 @@ use crate::{
         BitwidthPolicy, Budget, EpisodeKind, EpisodeRecord, LayerBits, RunDescription, RunId,
         RunResult, RunState,
     },
+    network::Arithmetic,
     quantization::EvaluationSettings,
     runner::{
         RunnerError,
@@ -34,7 +35,8 @@ pub struct Runner<'a> {
 }
 
 impl<'a> Runner<'a> {
-    /// Calibrates, measures the float network and enters a new run in the database.
+    /// Calibrates, measures the float network and enters a new run in the database. Policies are
+    /// judged in the fastest arithmetic of the processor, which the run is bound to.
     ///
     /// # Errors
     /// When data and network do not fit, or the database cannot be written.
@@ -43,7 +45,7 @@ impl<'a> Runner<'a> {
         plan: Plan,
         settings: EvaluationSettings,
     ) -> Result<Self, RunnerError> {
-        let prepared = Rc::new(Prepared::new(&plan, settings)?);
+        let prepared = Rc::new(Prepared::new(&plan, settings.fastest())?);
         Self::begin_with(store, plan, prepared)
     }
 
@@ -58,7 +60,7 @@ impl<'a> Runner<'a> {
         prepared: Rc<Prepared>,
     ) -> Result<Self, RunnerError> {
         let description = describe(&plan, &prepared);
-        let key = evaluation_key(&plan, &prepared.data_digest);
+        let key = evaluation_key(&plan, &prepared);
         let id = store.create_run(&description, &key)?;
         let start = Instant::now();
         let mut shared = SharedSensitivities::of(store, id, &plan, &prepared.session)?;
@@ -90,6 +92,8 @@ impl<'a> Runner<'a> {
         let model = Model::load(request.model.as_deref())?;
         unchanged(id, "the model", &run.description.model_digest, &model.digest)?;
         let plan = inputs::plan(request, model)?;
+        let settings =
+            EvaluationSettings { arithmetic: arithmetic_of(&run.evaluation_key), ..settings };
         let prepared = Rc::new(Prepared::new(&plan, settings)?);
         Self::resume_with(store, id, plan, prepared)
     }
@@ -105,7 +109,7 @@ impl<'a> Runner<'a> {
         prepared: Rc<Prepared>,
     ) -> Result<Self, RunnerError> {
         let run = store.run(id)?;
-        let key = evaluation_key(&plan, &prepared.data_digest);
+        let key = evaluation_key(&plan, &prepared);
         unchanged(id, "the data or how it is used", &run.evaluation_key, &key)?;
         store.claim(id)?;
         let records = store.episodes(id)?;
@@ -285,11 +289,25 @@ fn describe(plan: &Plan, prepared: &Prepared) -> RunDescription {
 
 /// All that quality depends on but the policy. The digest covers which images serve for what
 /// and how they were normalised.
-pub(super) fn evaluation_key(plan: &Plan, data_digest: &str) -> String {
+pub(super) fn evaluation_key(plan: &Plan, prepared: &Prepared) -> String {
+    let data_digest = &prepared.data_digest;
     let method = serde_json::to_string(&plan.request.method).expect("a method is plain data");
     let key = format!("model {} data {data_digest} method {method}", plan.model.digest);
-    match plan.request.episode_finetune {
+    let key = match plan.request.episode_finetune {
         0 => key,
         epochs => format!("{key} finetune {epochs} seed {}", plan.request.seed),
+    };
+    match prepared.session.arithmetic() {
+        Arithmetic::Float => key,
+        Arithmetic::Codes => key + ON_CODES,
     }
+}
+
+/// How the key of a run ends whose policies were judged on codes.
+const ON_CODES: &str = " arithmetic codes";
+
+/// What a stored run goes on in. Codes give the same figures on every processor, if slowly on
+/// some.
+fn arithmetic_of(evaluation_key: &str) -> Arithmetic {
+    if evaluation_key.ends_with(ON_CODES) { Arithmetic::Codes } else { Arithmetic::Float }
 }

@@ -7,8 +7,8 @@ use std::{
 
 use crate::{
     data::{Images, Splits},
-    domain::{Bits, BitwidthPolicy, Operand, Quality},
-    network::Graph,
+    domain::{Bits, BitwidthPolicy, LayerBits, Operand, Quality},
+    network::{Arithmetic, Graph},
     quantization::{
         EvaluationSettings, Evaluator, KEPT_BYTES, Measured, MeasuredAlone, PrefixEvaluator,
         QuantizationError, Quantizer, SingleRounding, sweep,
@@ -72,7 +72,13 @@ impl Session {
         let quantizer = Quantizer::calibrate(graph, &calibration, plan.request.method)?;
         drop(calibration);
         let n_calibration_images = splits.calibration.len();
-        let search = evaluator(&quantizer, &splits.search, settings)?;
+        let mut search = evaluator(&quantizer, &splits.search, learned_in_floats(plan, settings))?;
+        if search.arithmetic() == Arithmetic::Codes {
+            let eight_bit = plan.space.nearest_uniform(LayerBits::EIGHT);
+            search = search.verified(&quantizer.apply(&eight_bit)?)?;
+        }
+        // What is reported at the end is measured in floats, whatever led there.
+        let settings = EvaluationSettings { arithmetic: Arithmetic::Float, ..settings };
         let alone = Alone::new(plan, &search, &splits);
         let measure = plan.request.measure;
         if measure.of(&search.float().quality).is_none() {
@@ -101,6 +107,11 @@ impl Session {
 
     pub fn float_quality(&self) -> Quality {
         self.search.float().quality
+    }
+
+    /// What policies are judged in on the search images.
+    pub fn arithmetic(&self) -> Arithmetic {
+        self.search.arithmetic()
     }
 
     pub fn n_calibration_images(&self) -> usize {
@@ -284,6 +295,14 @@ fn sensitivity_images(plan: &Plan, n_roundings: usize, n_search_images: usize) -
     let passes = SENSITIVITY_SHARE * f64::from(plan.request.episodes);
     let images = passes * n_search_images as f64 / (0.5 * n_roundings.max(1) as f64);
     (images as usize).clamp(*SENSITIVITY_IMAGES.start(), *SENSITIVITY_IMAGES.end())
+}
+
+/// Weights that are learned at every policy are no codes of a known scale: nothing would be
+/// computed on codes.
+fn learned_in_floats(plan: &Plan, settings: EvaluationSettings) -> EvaluationSettings {
+    let learns = plan.request.method.reconstruction.is_some() || plan.request.episode_finetune > 0;
+    let arithmetic = if learns { Arithmetic::Float } else { settings.arithmetic };
+    EvaluationSettings { arithmetic, ..settings }
 }
 
 fn evaluator(

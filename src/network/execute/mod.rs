@@ -2,6 +2,8 @@
 //! use, number-by-number operations are fused and done in place.
 
 mod apply;
+mod arithmetic;
+mod codes;
 mod convert;
 mod kernel;
 mod plan;
@@ -10,7 +12,11 @@ use std::{cell::RefCell, collections::BTreeSet, sync::Arc};
 
 use tch::{Device, Kind, Tensor};
 
-use self::plan::{FusedPass, Plan, Step, Work};
+pub use self::arithmetic::Arithmetic;
+use self::{
+    codes::CodedStep,
+    plan::{FusedPass, Plan, Step, Work},
+};
 use super::{
     array::Array,
     error::{NetworkError, show_shape},
@@ -49,6 +55,30 @@ impl Executable {
         Self::with_floats(graph, device, Kind::Float)
     }
 
+    /// With the arithmetic that is asked for, where device, processor and graph allow it; as
+    /// [`Executable::new`] elsewhere. Only [`Executable::run`] and [`Executable::run_all`] are
+    /// done in it: everything that looks inside the network sees floats.
+    ///
+    /// # Errors
+    /// As [`Executable::new`].
+    pub fn in_arithmetic(
+        graph: &Graph,
+        device: Device,
+        arithmetic: Arithmetic,
+    ) -> Result<Self, NetworkError> {
+        let mut executable = Self::new(graph, device)?;
+        if arithmetic == Arithmetic::Codes && device == Device::Cpu {
+            let fed: Vec<TensorId> = graph.inputs().iter().map(|input| input.tensor).collect();
+            executable.plan = Arc::new(Plan::on_codes(graph, &fed, graph.outputs()));
+        }
+        Ok(executable)
+    }
+
+    /// Layers that are computed on codes.
+    pub fn n_layers_on_codes(&self) -> usize {
+        self.plan.steps.iter().filter(|step| matches!(step.work, Work::OnCodes(_))).count()
+    }
+
     /// On the processor and in double precision: slow, and as good as exact.
     ///
     /// # Errors
@@ -61,6 +91,8 @@ impl Executable {
     #[must_use]
     pub fn with_constant(mut self, tensor: TensorId, value: Tensor) -> Self {
         self.constants[tensor.index()] = Some(value);
+        // Codes were read from the value before.
+        self.plan = Arc::new(float_plan(&self.graph));
         self
     }
 
@@ -73,11 +105,9 @@ impl Executable {
             })?;
             constants[tensor.index()] = Some(value);
         }
-        let fed: Vec<TensorId> = graph.inputs().iter().map(|input| input.tensor).collect();
-        let plan = Plan::new(graph, &fed, graph.outputs(), &BTreeSet::new());
         Ok(Self {
             graph: Arc::new(graph.clone()),
-            plan: Arc::new(plan),
+            plan: Arc::new(float_plan(graph)),
             device,
             floats,
             constants,
@@ -228,9 +258,13 @@ impl Executable {
         }
         for step in &plan.steps {
             let node = &self.graph.nodes()[step.node];
-            let output = self.take_step(step, node, &mut values, replace)?;
-            observe(step.output, &output);
-            values.computed[step.output.index()] = Some(output);
+            if let Work::OnCodes(layer) = &step.work {
+                self.run_layer(step, layer, node, &mut values)?;
+            } else {
+                let output = self.take_step(step, node, &mut values, replace)?;
+                observe(step.output, &output);
+                values.computed[step.output.index()] = Some(output);
+            }
             step.frees.iter().for_each(|tensor| values.computed[tensor.index()] = None);
         }
         let value = |id: &TensorId| {
@@ -293,7 +327,46 @@ impl Executable {
                 }
                 run_pass(fused, values).map_err(|error| failure(node, &[], &error))
             }
+            Work::Encode { input, grid } => {
+                let x = values.get(*input).ok_or_else(|| self.dangling(*input, &node.name))?;
+                codes::encode(x, grid).map_err(|error| failure(node, &[Some(x)], &error))
+            }
+            Work::OnCodes(_) => unreachable!("it may write two tensors, see `run_layer`"),
         }
+    }
+
+    fn run_layer(
+        &self,
+        step: &Step,
+        layer: &CodedStep,
+        node: &Node,
+        values: &mut Values<'_>,
+    ) -> Result<(), NetworkError> {
+        let overwrite = layer.overwrite_addend;
+        let addend = match layer.addend {
+            Some(id) if overwrite && values.computed[id.index()].is_some() => {
+                values.computed[id.index()].take()
+            }
+            Some(id) => {
+                let addend = values.get(id).ok_or_else(|| self.dangling(id, &node.name))?;
+                Some(addend.shallow_clone())
+            }
+            None => None,
+        };
+        let codes =
+            values.get(layer.input).ok_or_else(|| self.dangling(layer.input, &node.name))?;
+        let made = layer
+            .convolution
+            .run(codes, addend, overwrite)
+            .map_err(|error| failure(node, &[Some(codes)], &error))?;
+        if let Some(id) = layer.numbers {
+            values.computed[id.index()] = made.numbers;
+        }
+        if let Some(id) = layer.codes {
+            values.computed[id.index()] = made.codes;
+        }
+        debug_assert!(values.computed[step.output.index()].is_some());
+        Ok(())
     }
 
     fn dangling(&self, tensor: TensorId, node: &str) -> NetworkError {
@@ -320,6 +393,11 @@ impl Values<'_> {
 /// When the inputs do not fit the operation.
 pub fn compute(op: &Op, inputs: &[Option<&Tensor>]) -> Result<Tensor, tch::TchError> {
     apply::apply(op, inputs)
+}
+
+fn float_plan(graph: &Graph) -> Plan {
+    let fed: Vec<TensorId> = graph.inputs().iter().map(|input| input.tensor).collect();
+    Plan::new(graph, &fed, graph.outputs(), &BTreeSet::new())
 }
 
 /// A fused chain: by the loops where they can, by libtorch's operations otherwise.

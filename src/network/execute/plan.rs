@@ -3,8 +3,12 @@
 
 use std::collections::BTreeSet;
 
-use super::kernel::Pass;
+use super::{
+    codes::{CodedStep, Codings},
+    kernel::Pass,
+};
 use crate::network::{
+    attributes::Grid,
     graph::{Graph, Node, TensorId},
     ops::Op,
 };
@@ -31,6 +35,10 @@ pub(super) enum Work {
     Apply,
     /// One pass over memory for a chain of number-by-number operations.
     Pass(FusedPass),
+    /// The input's codes.
+    Encode { input: TensorId, grid: Grid },
+    /// A convolution on codes and what follows it.
+    OnCodes(Box<CodedStep>),
 }
 
 #[derive(Debug)]
@@ -44,6 +52,17 @@ pub(super) struct FusedPass {
     pub overwrite_addend: bool,
 }
 
+impl Step {
+    fn new(node: usize, work: Work, output: TensorId) -> Self {
+        Self { node, work, output, frees: vec![] }
+    }
+
+    fn of_layer(node: usize, layer: CodedStep) -> Self {
+        let output = layer.numbers.or(layer.codes).expect("a layer writes something");
+        Self::new(node, Work::OnCodes(Box::new(layer)), output)
+    }
+}
+
 impl Plan {
     /// How to get from the fed tensors to the wanted ones.
     ///
@@ -54,9 +73,26 @@ impl Plan {
         wanted: &[TensorId],
         observed: &BTreeSet<TensorId>,
     ) -> Self {
+        Self::with_codings(graph, fed, wanted, observed, |_, _| Codings::default())
+    }
+
+    /// The same, with layers on codes where the graph allows it.
+    pub fn on_codes(graph: &Graph, fed: &[TensorId], wanted: &[TensorId]) -> Self {
+        let codings =
+            |needed: &[usize], kept: &BTreeSet<TensorId>| Codings::of(graph, needed, kept);
+        Self::with_codings(graph, fed, wanted, &BTreeSet::new(), codings)
+    }
+
+    fn with_codings<'g>(
+        graph: &'g Graph,
+        fed: &[TensorId],
+        wanted: &[TensorId],
+        observed: &BTreeSet<TensorId>,
+        codings: impl Fn(&[usize], &BTreeSet<TensorId>) -> Codings<'g>,
+    ) -> Self {
         let needed = needed_nodes(graph, fed, wanted, observed);
         let kept: BTreeSet<TensorId> = wanted.iter().chain(observed).copied().collect();
-        let mut steps = fuse(graph, &needed, &kept);
+        let mut steps = fuse(graph, &needed, &kept, &codings(&needed, &kept));
         let wanted: BTreeSet<TensorId> = wanted.iter().copied().collect();
         schedule_frees(graph, &mut steps, &wanted);
         allow_overwriting(graph, &mut steps, fed, &kept);
@@ -68,7 +104,7 @@ impl Plan {
 pub(super) fn unfused(graph: &Graph, fed: &[TensorId], wanted: &[TensorId]) -> Plan {
     let step = |index: usize| {
         let output = graph.nodes()[index].output;
-        Step { node: index, work: Work::Apply, output, frees: vec![] }
+        Step::new(index, Work::Apply, output)
     };
     let needed = needed_nodes(graph, fed, wanted, &BTreeSet::new());
     let mut steps: Vec<Step> = needed.into_iter().map(step).collect();
@@ -96,7 +132,12 @@ fn needed_nodes(
 }
 
 /// One step a node, or a chain of nodes that one pass over memory can do.
-fn fuse(graph: &Graph, needed: &[usize], kept: &BTreeSet<TensorId>) -> Vec<Step> {
+fn fuse(
+    graph: &Graph,
+    needed: &[usize],
+    kept: &BTreeSet<TensorId>,
+    codings: &Codings<'_>,
+) -> Vec<Step> {
     let mut readers: Vec<Vec<usize>> = vec![Vec::new(); graph.n_tensors()];
     for &index in needed {
         for read in graph.nodes()[index].reads() {
@@ -110,20 +151,30 @@ fn fuse(graph: &Graph, needed: &[usize], kept: &BTreeSet<TensorId>) -> Vec<Step>
             continue;
         }
         let node = &graph.nodes()[index];
+        if let Some((layer, fused)) = codings.step(graph, index, &readers, kept) {
+            done.extend(fused);
+            steps.push(Step::of_layer(index, layer));
+            continue;
+        }
+        if let (Some(&grid), Some(input)) = (codings.grid(node.output), node.input(0)) {
+            steps.push(Step::new(index, Work::Encode { input, grid }, node.output));
+            continue;
+        }
         let Some(mut fused) = start_pass(graph, node) else {
-            steps.push(Step { node: index, work: Work::Apply, output: node.output, frees: vec![] });
+            steps.push(Step::new(index, Work::Apply, node.output));
             continue;
         };
         let mut output = node.output;
         while let [next] = *readers[output.index()].as_slice()
             && !kept.contains(&output)
+            && codings.grid(graph.nodes()[next].output).is_none()
             && let Some(pass) = fused.pass.then(&graph.nodes()[next].op)
         {
             fused.pass = pass;
             output = graph.nodes()[next].output;
             done.insert(next);
         }
-        steps.push(Step { node: index, work: Work::Pass(fused), output, frees: vec![] });
+        steps.push(Step::new(index, Work::Pass(fused), output));
     }
     steps
 }
@@ -149,6 +200,8 @@ fn reads(graph: &Graph, step: &Step) -> Vec<TensorId> {
     match &step.work {
         Work::Apply => graph.nodes()[step.node].reads().collect(),
         Work::Pass(fused) => [Some(fused.input), fused.addend].into_iter().flatten().collect(),
+        Work::Encode { input, .. } => vec![*input],
+        Work::OnCodes(layer) => [Some(layer.input), layer.addend].into_iter().flatten().collect(),
     }
 }
 
@@ -212,6 +265,10 @@ fn allow_overwriting(
         busy_until[group] = busy_until[group].max(until);
     }
     for (position, step) in steps.iter_mut().enumerate() {
+        if let Work::OnCodes(layer) = &mut step.work {
+            let is_dead = |addend: TensorId| busy_until[memory[addend.index()]] <= position;
+            layer.overwrite_addend = layer.addend.is_some_and(is_dead);
+        }
         let Work::Pass(fused) = &mut step.work else { continue };
         let input = memory[fused.input.index()];
         let addend = fused.addend.map(|addend| memory[addend.index()]);

@@ -92,6 +92,6 @@ fn read<'a>(inputs: &Inputs<'a>, position: usize) -> Result<&'a Tensor, TchError
 }
 
 /// An error of the same type as libtorch's own.
-fn refuse(reason: impl Into<String>) -> TchError {
+pub(super) fn refuse(reason: impl Into<String>) -> TchError {
     TchError::Torch(reason.into())
 }
