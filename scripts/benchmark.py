@@ -3,24 +3,26 @@
 
     scripts/benchmark.py ptq                  post-training accuracy of ResNet-20 (10,000 test images)
     scripts/benchmark.py demo --seeds 5       the demo's search, DDPG against random
+    scripts/benchmark.py paper --seeds 5      the paper's search, in both modes, against baselines: docs/haq.md
     scripts/benchmark.py searches             ResNet-20 and EfficientNet-Lite0 under budgets, against uniform policies
 
-Needs a release build (`cargo build --release`) and, but for `demo`, the data folder: `--data` or ../shared/data.
+Needs a release build (`cargo build --release`), or `--haq PROGRAM`, and, but for `demo` and `paper`, the data folder: `--data` or ../shared/data.
 """
 
 import argparse
 import json
 import statistics
 import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-HAQ = ROOT / "target" / "release" / "haq"
+program = ROOT / "target" / "release" / "haq"
 
 
 def haq(*arguments, folder):
-    command = [str(HAQ), *map(str, arguments), "--json", "--quiet"]
+    command = [str(program), *map(str, arguments), "--json", "--quiet"]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
     if done.returncode != 0:
         raise SystemExit(f"{' '.join(command)}\n{done.stderr}")
@@ -99,6 +101,33 @@ def hypervolume(run):
     return area
 
 
+PAPER = [
+    (["--hw", "bismo-edge", "--budget", "latency=0.6"], "latency_s"),
+    (["--hw", "bismo-edge", "--budget", "latency=0.4"], "latency_s"),
+    (["--hw", "bismo-edge", "--budget", "size=0.22", "--pin", "none", "--method", "codebook"], "size_bytes"),
+]
+
+
+def paper(options):
+    """The embedded network: `haq` with 600 episodes, random with as many, and what ilp and greedy work out."""
+    rows = []
+    for arguments, cost in PAPER:
+        for strategy, more in [("haq", []), ("random", ["--episodes", 600]), ("ilp", []), ("greedy", [])]:
+            common = ["search", *arguments, "--strategy", strategy, *more]
+            runs = [haq(*common, "--seed", seed, folder=options.folder) for seed in range(options.seeds)]
+            rows.append([
+                arguments[3],
+                strategy,
+                spread(run["best"]["quality_search"] for run in runs),
+                spread(run["best"]["quality_test"] for run in runs),
+                f"{statistics.mean(run['best'][cost] / run['eight_bit'][cost] for run in runs):.3f}",
+                f"{statistics.mean(run['evaluations'] for run in runs):.0f}",
+                f"{statistics.median(run['wall_s'] for run in runs):.1f}",
+            ])
+            print(rows[-1], file=sys.stderr, flush=True)
+    table(["budget", "strategy", "search %", "test %", "of 8/8", "evaluations", "median s"], rows)
+
+
 SEARCHES = [
     ("resnet20_cifar10", "cifar10", "bismo-edge", ["latency=0.6"], 200),
     ("resnet20_cifar10", "cifar10", "edge-tpu", ["size=0.5"], 200),
@@ -130,18 +159,20 @@ def searches(options):
 
 
 def main():
+    global program
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["ptq", "demo", "searches"])
+    parser.add_argument("what", choices=["ptq", "demo", "paper", "searches"])
     parser.add_argument("--data", type=Path, default=ROOT / ".." / "shared" / "data")
+    parser.add_argument("--haq", type=Path, default=program, help="the program to run")
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--episodes", type=int, default=200)
     parser.add_argument("--methods", default="gptq")
     parser.add_argument("--only", help="a network or a device")
     options = parser.parse_args()
-    options.data = options.data.resolve()
+    options.data, program = options.data.resolve(), options.haq.resolve()
     with tempfile.TemporaryDirectory() as folder:
         options.folder = folder
-        {"ptq": ptq, "demo": demo, "searches": searches}[options.what](options)
+        {"ptq": ptq, "demo": demo, "paper": paper, "searches": searches}[options.what](options)
 
 
 if __name__ == "__main__":

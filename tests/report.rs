@@ -7,9 +7,9 @@ use std::path::Path;
 use haq::{
     domain::{CostKind, EpisodeKind, EpisodeRecord, LayerBits, Measure, RunState},
     report::{
-        BitsFigure, CostFigure, Figure, LearningFigure, Look, ParetoFigure, ReportError, RunRow,
-        RunView, comparison_table, front_table, layer_table, page, run_table, summary_sentence,
-        write_page,
+        BitsFigure, ConvergenceFigure, CostFigure, Figure, LearningFigure, Look, ParetoFigure,
+        ReportError, RunRow, RunView, comparison_table, front_table, layer_table, page, run_table,
+        summary_sentence, write_page,
     },
 };
 use report_runs::{Plan, run};
@@ -28,6 +28,7 @@ fn svgs(run: &RunView) -> Vec<(String, String)> {
     keep("bits", BitsFigure::of_best(run).and_then(|figure| figure.svg()));
     keep("learning", LearningFigure::new(run).and_then(|figure| figure.svg()));
     keep("costs", CostFigure::of_best(run).and_then(|figure| figure.svg()));
+    keep("convergence", ConvergenceFigure::new(&[run]).and_then(|figure| figure.svg()));
     drawn
 }
 
@@ -293,7 +294,7 @@ fn the_page_holds_everything_and_asks_for_nothing() {
     for outside in ["http:", "https:", "//www", "src=", "url(", "@import", "<link", "<script"] {
         assert!(!page.contains(outside), "{outside}");
     }
-    assert_eq!(page.matches("<svg").count(), 7, "four plots and three more fronts");
+    assert_eq!(page.matches("<svg").count(), 8, "five plots and three more fronts");
     for layer in &run.description.layers {
         assert!(page.contains(&format!("title=\"{}\"", layer.name)), "{}", layer.name);
     }

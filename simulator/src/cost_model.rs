@@ -95,6 +95,22 @@ impl CostModel {
         })
     }
 
+    /// The same model for weights kept as codebooks: a layer stores codes, packed without gaps,
+    /// and a table of the f32 values they stand for, at most one for each weight, instead of
+    /// scales. Size and memory follow, and what is streamed where weights overflow a cache; what
+    /// a device would take to look values up is not modelled, so the layers' own time and energy
+    /// stay those of plain weights.
+    #[must_use]
+    pub fn with_codebooks(mut self) -> Self {
+        let bytes: Vec<_> =
+            self.layers.iter().map(|layer| self.device.codebook_bytes(layer)).collect();
+        for (layer, bytes) in self.layers.iter_mut().zip(&bytes) {
+            layer.weight_bytes = *bytes;
+        }
+        self.weight_bytes = bytes;
+        self
+    }
+
     fn table(&self) -> &[Entry] {
         self.table.get_or_init(|| self.all_entries())
     }

@@ -215,6 +215,18 @@ impl Device {
         (row_bits * shape.out_channels).div_ceil(8) + scales
     }
 
+    /// Bytes of a layer's codes, codebook and bias at each width.
+    pub fn codebook_bytes(&self, layer: &Prepared) -> [u64; 16] {
+        let shape = &layer.shape;
+        array::from_fn(|index| {
+            let width = self.precision.stored_weight(nth_width(index)).get();
+            let codes = (shape.weights * u64::from(width)).div_ceil(8);
+            let entries = shape.weights.min(1 << (index + 1));
+            let bias = if shape.bias { shape.out_channels } else { 0 };
+            codes + 4 * (entries + bias)
+        })
+    }
+
     /// The widths of a layer whose result is read at `reader` bits.
     #[inline]
     pub fn widths(&self, asked: LayerBits, reader: Bits) -> Widths {

@@ -280,3 +280,23 @@ fn broken_tables_are_refused_by_line() {
         assert!(error.starts_with(expected), "{error}\n{expected}");
     }
 }
+
+#[test]
+fn codebooks_count_codes_entries_and_biases_and_leave_time_alone() {
+    let biased = Layer { bias: true, ..linear("fc", 64, 10) };
+    let workload = Workload::of_layers(vec![conv("stem", 8, 3, 1, 1, (1, 8)), biased]);
+    let plain = CostModel::new(&profile("bismo-edge"), &workload, 1).unwrap();
+    let shared = plain.clone().with_codebooks();
+    // 72 and 640 weights; never more entries than weights.
+    for (weight, expected) in
+        [(1, 9 + 8 + 80 + 8 + 40), (3, 27 + 32 + 240 + 32 + 40), (8, 72 + 288 + 640 + 1024 + 40)]
+    {
+        let policy = [bits(weight, 8); 2];
+        let (cost, before) = (shared.total(&policy), plain.total(&policy));
+        assert_eq!(cost.size_bytes, expected, "{weight} bits");
+        assert_eq!((cost.latency_s, cost.energy_j), (before.latency_s, before.energy_j));
+        assert_eq!(cost, shared.network(&policy).cost, "{weight} bits, layer by layer");
+        let activations = before.peak_memory_bytes - before.size_bytes;
+        assert_eq!(cost.peak_memory_bytes, expected + activations);
+    }
+}

@@ -45,6 +45,7 @@ pub fn code_of(result: anyhow::Result<Ending>) -> u8 {
     // The runner passes errors of the search on as they are, so they do not show in the chain.
     match error.downcast_ref() {
         Some(RunnerError::Search(SearchError::BudgetNotReachable { .. })) => BUDGET_NOT_REACHABLE,
+        Some(RunnerError::Search(SearchError::Request(_))) => USAGE,
         _ => FAILED,
     }
 }

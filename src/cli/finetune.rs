@@ -99,6 +99,7 @@ fn request_of_run(
         UsageError(format!("run {id} has no policy that meets its budgets; there is none to train"))
     })?;
     let RunConfig { request, .. } = RunConfig::of(id, &run.description)?;
+    let split_seed = request.images_seed();
     let settings = training_settings(args, &Model::load(request.model.as_deref())?)?;
     Ok(TuningRequest {
         run: Some(id),
@@ -107,7 +108,7 @@ fn request_of_run(
         preprocessing: request.preprocessing,
         policy: store.episode(id, best)?.policy,
         measure: args.measure.unwrap_or(request.measure),
-        split_seed: request.seed,
+        split_seed,
         calibration_images: request.calibration_images,
         search_images: args.search_images.or(request.search_images),
         test_images: args.images.or(request.test_images),

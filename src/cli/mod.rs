@@ -2,6 +2,7 @@
 
 mod args;
 mod completions;
+mod contest;
 mod evaluate;
 mod exit;
 mod finetune;

@@ -41,8 +41,13 @@ fn headline(plan: &Plan) -> String {
     } else {
         plan.budgets.iter().map(ToString::to_string).collect::<Vec<_>>().join(" and ")
     };
+    let weights_alone = if request.method.rounds_activations() {
+        ""
+    } else {
+        " · weights alone: activations stay in float, shown as 8 bits"
+    };
     format!(
-        "{} on {}: {}, {} episodes, seed {} · {aim} · 10^{:.1} policies",
+        "{} on {}: {}, {} episodes, seed {} · {aim} · 10^{:.1} policies{weights_alone}",
         plan.model.name,
         plan.profile.name(),
         request.strategy,
@@ -59,6 +64,7 @@ fn list(widths: &[Bits]) -> String {
 fn layer_table(plan: &Plan) -> String {
     let header = ["#", "layer", "kind", "MACs", "weights", "weight bits", "activation bits", ""];
     let mut table = output::plain_table(&header, &[0, 3, 4]);
+    let rounds_activations = plan.request.method.rounds_activations();
     for (index, (layer, choices)) in
         plan.layer_descriptions().iter().zip(plan.space.layers()).enumerate()
     {
@@ -76,7 +82,7 @@ fn layer_table(plan: &Plan) -> String {
             layer.macs.to_string(),
             layer.weights.to_string(),
             list(&choices.weight),
-            list(&choices.activation),
+            if rounds_activations { list(&choices.activation) } else { "float".into() },
             note,
         ]);
     }

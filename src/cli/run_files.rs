@@ -7,7 +7,8 @@ use serde::Serialize;
 use crate::{
     export::{PolicyFile, PolicyMetrics},
     report::{
-        self, BitsFigure, CostFigure, Figure, LearningFigure, ParetoFigure, ReportError, RunView,
+        self, BitsFigure, ConvergenceFigure, CostFigure, Figure, LearningFigure, ParetoFigure,
+        ReportError, RunView,
     },
     store::BlockingStore,
 };
@@ -22,6 +23,8 @@ pub struct RunFiles {
     pub bits_png: Option<PathBuf>,
     pub learning_svg: Option<PathBuf>,
     pub learning_png: Option<PathBuf>,
+    pub convergence_svg: Option<PathBuf>,
+    pub convergence_png: Option<PathBuf>,
     pub costs_svg: Option<PathBuf>,
     pub costs_png: Option<PathBuf>,
     pub report_html: Option<PathBuf>,
@@ -53,6 +56,8 @@ pub fn write(store: &BlockingStore, view: &RunView, folder: &Path) -> anyhow::Re
     (files.bits_svg, files.bits_png) = drawn;
     let drawn = draw(LearningFigure::new(view), "learning", &folder, &keep)?;
     (files.learning_svg, files.learning_png) = drawn;
+    let drawn = draw(ConvergenceFigure::new(&[view]), "convergence", &folder, &keep)?;
+    (files.convergence_svg, files.convergence_png) = drawn;
     let drawn = draw(CostFigure::of_best(view), "costs", &folder, &keep)?;
     (files.costs_svg, files.costs_png) = drawn;
     report::write_page(view, &folder.join("report.html"))?;

@@ -6,11 +6,11 @@ use crate::{
     cli::{
         args::{Global, RunsCommand, RunsCompareArgs, RunsListArgs, RunsShowArgs},
         exit::{Ending, UsageError},
-        output,
+        output, plot_file,
         session::{open_store, read_store},
     },
     domain::{EpisodeRecord, RunState, show_cost},
-    report::{self, RunView},
+    report::{self, ConvergenceFigure, Figure as _, RunView},
     runner,
     store::{RunQuery, RunSort, RunSummary},
 };
@@ -182,6 +182,7 @@ fn show(global: &Global, args: &RunsShowArgs) -> anyhow::Result<()> {
             "run": view.id,
             "description": view.description,
             "result": view.result,
+            "explanation": view.explanation,
             "episodes": view.episodes,
             "artifacts": artifacts,
         }));
@@ -197,6 +198,11 @@ fn show(global: &Global, args: &RunsShowArgs) -> anyhow::Result<()> {
     output::print(&summary_table(&[store.summary(args.run)?]))?;
     output::print("")?;
     output::print(&report::layer_table(&view, look))?;
+    if !view.explanation.is_empty() {
+        output::print("")?;
+        output::print(&report::explanation_table(&view, look))?;
+        output::print("")?;
+    }
     output::print(&report::front_table(&view, view.description.objective, look))?;
     output::print(&report::summary_sentence(&view))
 }
@@ -245,7 +251,11 @@ fn episode_row(view: &RunView, episode: &EpisodeRecord) -> Vec<String> {
     ]
 }
 
+/// Runs whose layers are shown beside each other; more are compared as wholes.
+const MOST_BESIDE_EACH_OTHER: usize = 4;
+
 fn compare(global: &Global, args: &RunsCompareArgs) -> anyhow::Result<()> {
+    plot_file::check(args.plot.as_deref())?;
     let store = read_store(global)?;
     let views = args
         .runs
@@ -254,59 +264,39 @@ fn compare(global: &Global, args: &RunsCompareArgs) -> anyhow::Result<()> {
         .collect::<Result<Vec<RunView>, _>>()?;
     let summaries =
         args.runs.iter().map(|&run| store.summary(run)).collect::<Result<Vec<_>, _>>()?;
+    let borrowed: Vec<&RunView> = views.iter().collect();
+    let profile = |view: &RunView| view.description.profile.clone();
+    let is_one_device = views.iter().all(|view| profile(view) == profile(&views[0]));
+    let across = if is_one_device { vec![] } else { runner::across_devices(&store, &views)? };
+    if let Some(plot) = &args.plot {
+        ConvergenceFigure::new(&borrowed)?.write(plot)?;
+        output::note(global, format!("how they came along is drawn in {}", plot.display()));
+    }
     if global.json {
-        let rows: Vec<_> = layer_differences(&views);
-        return output::print_json(
-            &json!({"schema": output::SCHEMA, "runs": summaries, "layers": rows}),
-        );
+        return output::print_json(&json!({
+            "schema": output::SCHEMA,
+            "runs": summaries,
+            "differences": report::run_differences(&views),
+            "standings": report::standings(&borrowed),
+            "across_devices": across,
+            "layers": report::layer_differences(&views),
+        }));
     }
     if args.csv {
         return output::print(&csv_of(SUMMARY_COLUMNS, summaries.iter().map(summary_row))?);
     }
+    let look = output::look();
     output::print(&summary_table(&summaries))?;
-    output::print("")?;
-    output::print(&difference_table(&views))
-}
-
-/// One object a layer: its name, and its bits in each run.
-fn layer_differences(views: &[RunView]) -> Vec<serde_json::Value> {
-    let n_layers = views.iter().map(|view| view.description.layers.len()).max().unwrap_or(0);
-    (0..n_layers)
-        .map(|index| {
-            let bits: Vec<_> = views
-                .iter()
-                .map(|view| view.best().and_then(|best| best.policy.layers().get(index)))
-                .collect();
-            let name = views.iter().find_map(|view| view.description.layers.get(index));
-            json!({"layer": name.map(|layer| &layer.name), "bits": bits})
-        })
-        .collect()
-}
-
-/// The best policies side by side, rows that differ marked.
-fn difference_table(views: &[RunView]) -> String {
-    let titles: Vec<String> = views.iter().map(|view| format!("run {}", view.id)).collect();
-    let mut header = vec!["layer"];
-    header.extend(titles.iter().map(String::as_str));
-    header.push("");
-    let mut table = output::plain_table(&header, &[]);
-    let n_layers = views.iter().map(|view| view.description.layers.len()).max().unwrap_or(0);
-    for index in 0..n_layers {
-        let name = views.iter().find_map(|view| view.description.layers.get(index));
-        let bits: Vec<String> = views
-            .iter()
-            .map(|view| {
-                let bits = view.best().and_then(|best| best.policy.layers().get(index));
-                bits.map_or("–".into(), ToString::to_string)
-            })
-            .collect();
-        let differs = bits.iter().any(|other| *other != bits[0]);
-        let mut row = vec![name.map_or(String::new(), |layer| layer.name.clone())];
-        row.extend(bits);
-        row.push(if differs { "differs".into() } else { String::new() });
-        table.add_row(row);
+    output::print(&format!("\n{}", report::difference_table(&views, look)))?;
+    if views.len() > MOST_BESIDE_EACH_OTHER {
+        output::print(&format!("\n{}", report::standings_table(&borrowed, look)))?;
+    } else {
+        output::print(&format!("\n{}", report::layer_difference_table(&views, look)))?;
     }
-    table.trim_fmt()
+    if !across.is_empty() {
+        output::print(&format!("\n{}", report::across_devices_table(&across, look)))?;
+    }
+    Ok(())
 }
 
 fn csv_of(header: &[&str], rows: impl Iterator<Item = Vec<String>>) -> anyhow::Result<String> {

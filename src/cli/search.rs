@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use crate::{
     cli::{
         args::{Global, SearchArgs},
+        contest,
         exit::{Ending, UsageError},
         output, plan_text,
         progress::Progress,
@@ -21,7 +22,9 @@ use crate::{
 };
 
 pub fn run(global: &Global, args: &SearchArgs) -> anyhow::Result<Ending> {
-    let plan = plan(args)?;
+    let mut requests =
+        args.hw.iter().map(|hw| request(args, hw)).collect::<anyhow::Result<Vec<_>>>()?;
+    let competes = args.strategy.strategies.len() > 1 || args.repeats > 1 || requests.len() > 1;
     if args.input.model.is_none() {
         let images = if args.input.data.is_none() { " and its images" } else { "" };
         output::note(
@@ -30,9 +33,13 @@ pub fn run(global: &Global, args: &SearchArgs) -> anyhow::Result<Ending> {
         );
     }
     if args.dry_run {
-        return plan_text::print(global, &plan);
+        return plan_text::print(global, &plan(requests.swap_remove(0))?);
     }
     let settings = evaluation_settings(&args.machine)?;
+    if competes {
+        return contest::run(global, args, requests, settings);
+    }
+    let plan = plan(requests.swap_remove(0))?;
     let store = open_store(global)?;
     let start = Instant::now();
     let runner = Runner::begin(&store, plan, settings)?;
@@ -40,24 +47,32 @@ pub fn run(global: &Global, args: &SearchArgs) -> anyhow::Result<Ending> {
     drive(global, &store, runner, &args.out, start)
 }
 
-/// What was typed, understood for this network and device.
-fn plan(args: &SearchArgs) -> anyhow::Result<Plan> {
+/// What was asked, understood for this network and device.
+fn plan(request: SearchRequest) -> anyhow::Result<Plan> {
+    let model = Model::load(request.model.as_deref())?;
+    Ok(runner::plan(request, model)?)
+}
+
+/// What was typed, for one device; of several strategies the first.
+fn request(args: &SearchArgs, hw: &str) -> anyhow::Result<SearchRequest> {
     if args.input.model.is_some() && args.input.data.is_none() {
         return Err(
             UsageError("--model needs --data: images to calibrate and judge with".into()).into()
         );
     }
-    let profile = find_profile(&args.hw)?;
-    let request = SearchRequest {
+    let profile = find_profile(hw)?;
+    let strategy = args.strategy.strategies.first().copied().unwrap_or_default();
+    Ok(SearchRequest {
         model: args.input.model.as_deref().map(absolute).transpose()?,
         data: args.input.data.as_deref().map(absolute).transpose()?,
         profile_toml: profile.text,
         profile_origin: profile.origin,
-        strategy: args.strategy,
+        strategy,
         measure: args.measure,
         budgets: args.budget.clone(),
-        episodes: args.episodes,
+        episodes: args.episodes.unwrap_or(args.strategy.usual_episodes()),
         seed: args.seed,
+        split_seed: args.split_seed,
         weight_bits: args.weight_bits.clone(),
         activation_bits: args.activation_bits.clone(),
         pins: args.pin.clone(),
@@ -68,9 +83,7 @@ fn plan(args: &SearchArgs) -> anyhow::Result<Plan> {
         search_images: args.search_images,
         test_images: args.images,
         preprocessing: preprocessing_request(&args.input),
-    };
-    let model = Model::load(request.model.as_deref())?;
-    Ok(runner::plan(request, model)?)
+    })
 }
 
 /// Runs what is left of a run, shows how it goes on, writes its files and prints what was found.
@@ -119,6 +132,9 @@ pub fn drive(
 fn print_result(global: &Global, view: &RunView, files: &RunFiles) -> anyhow::Result<()> {
     let look = output::look();
     output::print(&report::layer_table(view, look))?;
+    if !view.explanation.is_empty() {
+        output::print(&format!("\n{}\n", report::explanation_table(view, look)))?;
+    }
     if view.description.budgets.is_empty() {
         output::print(&report::front_table(view, view.description.objective, look))?;
     }
@@ -164,6 +180,7 @@ fn result_json(view: &RunView, files: &RunFiles, wall_s: f64) -> Value {
         },
         "eight_bit": description.eight_bit_cost,
         "best": view.best().map(|best| best_json(view, best)),
+        "explanation": view.explanation,
         "front": view.front(description.objective).iter()
             .map(|record| point_json(view, record)).collect::<Vec<_>>(),
         "files": files,

@@ -102,6 +102,15 @@ impl Images {
 
     /// SHA-256 over names, labels, values and normalisation, in hexadecimal: equal for equal input.
     pub fn digest(&self) -> String {
+        self.prefix_digest(self.len())
+    }
+
+    /// The digest that a split of the first `n` images alone would have.
+    ///
+    /// # Panics
+    /// When there are fewer.
+    pub fn prefix_digest(&self, n: usize) -> String {
+        let n_values = n * self.shape.iter().product::<usize>();
         let mut hash = Sha256::new();
         let mut text = |text: String| {
             hash.update((text.len() as u64).to_le_bytes());
@@ -109,14 +118,14 @@ impl Images {
         };
         let normalisation = Preprocessing { classes: None, ..self.preprocessing.clone() };
         text(format!("{:?} {:?} {normalisation:?}", self.shape, self.is_flat));
-        for (index, id) in self.ids.iter().enumerate() {
+        for (index, id) in self.ids[..n].iter().enumerate() {
             text(id.clone());
             text(self.labels.as_ref().map_or("none".into(), |labels| labels[index].to_string()));
         }
         match &self.values {
-            Values::U8(bytes) => hash.update(bytes),
+            Values::U8(bytes) => hash.update(&bytes[..n_values]),
             Values::F32(floats) => {
-                floats.iter().for_each(|value| hash.update(value.to_le_bytes()));
+                floats[..n_values].iter().for_each(|value| hash.update(value.to_le_bytes()));
             }
         }
         hexadecimal(hash)
@@ -124,8 +133,13 @@ impl Images {
 
     /// SHA-256 over the digests of several sets in their order, in hexadecimal.
     pub fn digest_of(sets: &[&Self]) -> String {
+        Self::joined_digest(&sets.iter().map(|images| images.digest()).collect::<Vec<_>>())
+    }
+
+    /// The same from the digests themselves.
+    pub fn joined_digest(digests: &[String]) -> String {
         let mut hash = Sha256::new();
-        sets.iter().for_each(|images| hash.update(images.digest()));
+        digests.iter().for_each(|digest| hash.update(digest));
         hexadecimal(hash)
     }
 }

@@ -3,7 +3,9 @@
 //! No tensors, no input or output. The nouns of hardware cost are the simulator's.
 
 mod budget;
+mod explanation;
 mod front;
+mod hypervolume;
 mod measurement;
 mod policy;
 mod quality;
@@ -11,8 +13,10 @@ mod run;
 mod tuning;
 
 pub use budget::{Budget, BudgetRequest, Limit, show_cost};
+pub use explanation::{BitChange, LayerExplanation, Reason};
 pub use front::pareto_front;
 pub use haq_simulator::{Bits, Bound, Cost, CostKind, Layer, LayerBits, LayerCost, LayerKind};
+pub use hypervolume::hypervolume;
 pub use measurement::{
     HessianTrace, MethodKey, Operand, QuantizationRecord, SensitivityRecord, SubjectDescription,
 };

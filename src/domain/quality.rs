@@ -69,7 +69,8 @@ impl Measure {
             Measure::Top1 | Measure::Top5 | Measure::Agreement => {
                 format!("{:.2} %", value * 100.0)
             }
-            Measure::Kl | Measure::Mse => format!("{:.4}", -value),
+            // Adding zero turns -0 into 0.
+            Measure::Kl | Measure::Mse => format!("{:.4}", -value + 0.0),
         }
     }
 }

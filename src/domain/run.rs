@@ -15,6 +15,8 @@ pub type RunId = i64;
 pub enum Strategy {
     #[default]
     Ddpg,
+    /// The search of the HAQ paper, kept as it was published: the reference.
+    Haq,
     Random,
     Uniform,
     /// Gives up the widths that lose least for what they save.
@@ -25,8 +27,9 @@ pub enum Strategy {
 }
 
 impl Strategy {
-    pub const ALL: [Strategy; 6] = [
+    pub const ALL: [Strategy; 7] = [
         Strategy::Ddpg,
+        Strategy::Haq,
         Strategy::Random,
         Strategy::Uniform,
         Strategy::Greedy,
@@ -34,14 +37,33 @@ impl Strategy {
         Strategy::Evolution,
     ];
 
+    /// Whether another seed gives other policies.
+    pub const fn draws(self) -> bool {
+        !matches!(self, Strategy::Uniform | Strategy::Greedy | Strategy::Ilp)
+    }
+
+    /// Whether it begins with the sensitivity of every tensor.
+    pub const fn rests_on_sensitivities(self) -> bool {
+        matches!(self, Strategy::Ddpg | Strategy::Greedy | Strategy::Ilp)
+    }
+
     pub const fn word(self) -> &'static str {
         match self {
             Strategy::Ddpg => "ddpg",
+            Strategy::Haq => "haq",
             Strategy::Random => "random",
             Strategy::Uniform => "uniform",
             Strategy::Greedy => "greedy",
             Strategy::Ilp => "ilp",
             Strategy::Evolution => "evolution",
+        }
+    }
+
+    /// Policies to try where the user names no number. HAQ's code plays 600 episodes.
+    pub const fn usual_episodes(self) -> u32 {
+        match self {
+            Strategy::Haq => 600,
+            _ => 200,
         }
     }
 }
@@ -183,6 +205,8 @@ pub struct EpisodeRecord {
     pub reward: f64,
     /// Whether the policy had been evaluated before, so that no forward pass was needed.
     pub from_cache: bool,
+    /// Since the episode before was judged: learning from that one is in it, and in the first
+    /// one what the strategy took to get ready.
     pub wall_s: f64,
 }
 

@@ -275,6 +275,16 @@ impl Method {
 }
 
 impl Method {
+    /// Whether activations are rounded at all; where not, a policy's activation bits mean nothing.
+    pub fn rounds_activations(&self) -> bool {
+        self.activation_range != RangeRule::Float
+    }
+
+    /// Whether a layer's weights are numbers of a codebook's entries.
+    pub fn has_codebooks(&self) -> bool {
+        self.weight_levels == WeightLevels::Codebook
+    }
+
     /// Whether weights and activations lie on plain grids, which training can learn.
     pub(super) fn is_trainable(&self) -> bool {
         let plain = self.weight_levels == WeightLevels::Full

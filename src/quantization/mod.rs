@@ -60,7 +60,7 @@ pub use scaling::{
 pub use sweep::{MeasuredAlone, SingleRounding, sweep};
 pub use training::{
     Augmentation, BatchNormTraining, EpochReport, RangeLearning, StepReport, Training,
-    TrainingImages, TrainingSettings, TunedLayer, TunedNetwork, TunedRounding,
+    TrainingImages, TrainingSettings, TunedLayer, TunedNetwork, TunedRounding, train_codebooks,
 };
 pub use uniform::{ActivationLevels, WeightGrid, activation_grid};
 pub use weight_grids::Granularity;

@@ -98,6 +98,14 @@ pub fn layer_cost(layer: &LayerCost, kind: CostKind) -> f64 {
     }
 }
 
+/// Each layer's share of one cost, 0 to 1; empty for peak memory, which belongs to no layer.
+pub fn cost_shares(layers: &[LayerCost], kind: CostKind) -> Vec<f64> {
+    match kind {
+        CostKind::Memory => Vec::new(),
+        kind => shares(&layers.iter().map(|layer| layer_cost(layer, kind)).collect::<Vec<_>>()),
+    }
+}
+
 /// Each value as a share of their sum; 0 for what is no number, and where there is no sum.
 pub fn shares(values: &[f64]) -> Vec<f64> {
     let sum: f64 = values.iter().filter(|value| value.is_finite()).sum();

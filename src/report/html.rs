@@ -7,9 +7,11 @@ use askama::Template;
 use crate::{
     domain::{CostKind, EpisodeRecord, show_cost},
     report::{
-        BitsFigure, CostFigure, Figure, LearningFigure, ParetoFigure, ReportError, RunView,
+        BitsFigure, ConvergenceFigure, CostFigure, Figure, LearningFigure, ParetoFigure,
+        ReportError, RunView,
         axis::measure_name,
         costs::{layer_cost, shares},
+        explanation::{ExplanationRow, NEIGHBOURS, PREDICTED, explanation_rows},
         layer_axis::layer_names,
         summary::{Compared, comparison, summary_sentence},
         tables::{count, percent, signed},
@@ -32,8 +34,10 @@ struct Page<'a> {
     front: Vec<FrontRow>,
     bits: Plot,
     layers: Vec<LayerRow>,
+    explanation: Vec<ExplanationRow>,
     costs: Plot,
     learning: Plot,
+    convergence: Plot,
     provenance: Vec<(String, String)>,
     config: String,
 }
@@ -104,8 +108,10 @@ pub fn page(run: &RunView) -> Result<String, ReportError> {
         front: front_rows(run),
         bits: plot(BitsFigure::of_best(run))?,
         layers: layer_rows(run),
+        explanation: explanation_rows(run),
         costs: plot(CostFigure::of_best(run))?,
         learning: plot(LearningFigure::new(run))?,
+        convergence: plot(ConvergenceFigure::new(&[run]))?,
         provenance: provenance(run),
         config: serde_json::to_string_pretty(&run.description.config).unwrap_or_default(),
     };
@@ -122,6 +128,14 @@ pub fn write_page(run: &RunView, path: &Path) -> Result<(), ReportError> {
 }
 
 impl Page<'_> {
+    fn neighbours(&self) -> [&'static str; 4] {
+        NEIGHBOURS
+    }
+
+    fn predicted(&self) -> &'static str {
+        PREDICTED
+    }
+
     fn share_kinds(&self) -> [&'static str; 3] {
         ["latency", "energy", "size"]
     }

@@ -254,6 +254,15 @@ pub fn percent(share: f64) -> String {
     format!("{:.1} %", share * 100.0)
 }
 
+/// A change as percent with its sign; `0` where nothing is to be seen of it.
+pub fn signed_percent(change: f64) -> String {
+    let text = format!("{:+.1} %", change * 100.0);
+    match text.as_str() {
+        "+0.0 %" | "-0.0 %" => "0".into(),
+        text => text.replace('-', "−"),
+    }
+}
+
 /// The distance to float with its sign; shares in points.
 pub fn signed(measure: Measure, quality: f64, float: Option<f64>) -> String {
     let Some(float) = float else { return String::new() };
@@ -271,7 +280,7 @@ pub fn signed(measure: Measure, quality: f64, float: Option<f64>) -> String {
 
 /// How a column takes to a narrow terminal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Fit {
+pub(super) enum Fit {
     /// As wide as its content, which stands left or right.
     Text,
     Number,
@@ -280,16 +289,16 @@ enum Fit {
 }
 
 #[derive(Debug, Clone, Copy)]
-struct Column<'a> {
-    title: &'a str,
-    fit: Fit,
+pub(super) struct Column<'a> {
+    pub title: &'a str,
+    pub fit: Fit,
 }
 
-fn text_column(title: &str) -> Column<'_> {
+pub(super) fn text_column(title: &str) -> Column<'_> {
     Column { title, fit: Fit::Text }
 }
 
-fn number_column(title: &str) -> Column<'_> {
+pub(super) fn number_column(title: &str) -> Column<'_> {
     Column { title, fit: Fit::Number }
 }
 
@@ -297,7 +306,7 @@ fn number_column(title: &str) -> Column<'_> {
 const STYLE: TableStyle =
     TableStyle::new().header_separator(LineStyle::none().fill('─').junction('─'));
 
-fn start(look: Look, columns: &[Column]) -> Table {
+pub(super) fn start(look: Look, columns: &[Column]) -> Table {
     let mut table = Table::new();
     table.load_style(STYLE).set_truncation_indicator("…");
     if look.colour {
@@ -331,22 +340,22 @@ fn start(look: Look, columns: &[Column]) -> Table {
 }
 
 /// A row takes one line, whatever its names: what does not fit is cut.
-fn add(table: &mut Table, cells: Vec<Cell>) {
+pub(super) fn add(table: &mut Table, cells: Vec<Cell>) {
     let mut row = Row::from(cells);
     row.max_height(1);
     table.add_row(row);
 }
 
-fn finish(table: Table) -> String {
+pub(super) fn finish(table: Table) -> String {
     table.trim_fmt()
 }
 
-fn number(text: impl ToString) -> Cell {
+pub(super) fn number(text: impl ToString) -> Cell {
     Cell::new(text).set_alignment(CellAlignment::Right)
 }
 
 /// Words from outside, which may hold anything.
-fn words(text: &str) -> Cell {
+pub(super) fn words(text: &str) -> Cell {
     Cell::new(printable(text))
 }
 

@@ -2,7 +2,7 @@
 
 use crate::domain::{
     BitwidthPolicy, Budget, Cost, CostKind, EpisodeKind, EpisodeRecord, LayerBits, LayerCost,
-    Quality, RunDescription, RunId, RunResult, pareto_front,
+    LayerExplanation, Quality, RunDescription, RunId, RunResult, pareto_front,
 };
 
 /// All that reports need to know of one run.
@@ -16,6 +16,8 @@ pub struct RunView {
     /// What each layer costs under the best policy, one for each layer of the
     /// description; empty while there is no best policy.
     pub best_layers: Vec<LayerCost>,
+    /// Why each layer of the best policy has its bits; empty while there is none.
+    pub explanation: Vec<LayerExplanation>,
     /// Quality on the test split of policies other than the best, such as 8/8 and the
     /// uniform ones; empty where they were not measured. Comparisons use it when they can.
     pub tested: Vec<(BitwidthPolicy, Quality)>,

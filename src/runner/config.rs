@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     domain::{RunDescription, RunId},
     runner::RunnerError,
-    search::SearchRequest,
+    search::{LayerChoices, SearchRequest, cost_model},
 };
 
 /// The `config` of a stored run.
@@ -19,6 +19,12 @@ pub struct RunConfig {
     pub images: ImageCounts,
     /// SHA-256 over the images and labels of all splits, hexadecimal.
     pub data_digest: String,
+    /// What the search may choose in each layer; empty in runs from before it was kept.
+    #[serde(default)]
+    pub choices: Vec<LayerChoices>,
+    /// Of the program that began it; empty in runs from before it was kept.
+    #[serde(default)]
+    pub haq_version: String,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,6 +51,7 @@ impl RunConfig {
         let origin = &self.request.profile_origin;
         let profile = HardwareProfile::parse(&self.request.profile_toml, origin)
             .map_err(|error| settings(error.to_string()))?;
-        CostModel::new(&profile, &self.workload, batch).map_err(|error| settings(error.to_string()))
+        cost_model(&self.request.method, &profile, &self.workload, batch)
+            .map_err(|error| settings(error.to_string()))
     }
 }

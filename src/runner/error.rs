@@ -33,6 +33,11 @@ pub enum RunnerError {
     TuningSettings { tuning: i64, reason: String },
     #[error("the network leaves its input's size open and nothing says what it is; give {remedy}")]
     OpenInput { remedy: &'static str },
+    #[error(
+        "--episode-finetune trains each policy by the seed, so that seeds share nothing; leave out \
+         --repeats and search once for each seed"
+    )]
+    ContestTrains,
     #[error("{0}")]
     Pins(String),
 }

@@ -38,7 +38,8 @@ pub fn load_dataset(request: &SearchRequest, model: &Model) -> Result<Dataset, R
         search: request.search_images,
         test: request.test_images,
     };
-    open_dataset(model, request.data.as_deref(), &request.preprocessing, request.seed, limits)
+    let seed = request.images_seed();
+    open_dataset(model, request.data.as_deref(), &request.preprocessing, seed, limits)
 }
 
 /// Opens the images at a path, the embedded ones where there is none, for the model's input;

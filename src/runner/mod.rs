@@ -3,25 +3,33 @@
 //!
 //! The terminal and the service both work through here.
 
+mod across_devices;
 mod comparison;
 mod config;
+mod contest;
 mod error;
+mod explanation;
 mod inputs;
+mod prepared;
 mod profiles;
 mod proposers;
 mod run;
 mod sensitivity;
+mod shared_sensitivities;
 mod subject;
 mod tuning;
 mod view;
 
+pub use across_devices::across_devices;
 pub use comparison::{
     Comparison, ComparisonEvent, ComparisonRequest, compare, float_size_bytes, method_key,
     pinned_policy,
 };
 pub use config::{ImageCounts, RunConfig};
+pub use contest::{Contest, ContestEvent, ContestRequest, Finished, Place};
 pub use error::RunnerError;
 pub use inputs::{load_dataset, load_splits, one_image_shape, open_dataset, plan, preprocessing};
+pub use prepared::Prepared;
 pub use profiles::{FoundProfile, ProfileSource, find_profile, profile_names};
 pub use run::Runner;
 pub use sensitivity::{

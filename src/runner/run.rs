@@ -1,17 +1,20 @@
 //! One run from its first episode, or from where it was left, to its last.
 
+use std::{rc::Rc, time::Instant};
+
 use crate::{
     domain::{
         BitwidthPolicy, Budget, EpisodeKind, EpisodeRecord, LayerBits, RunDescription, RunId,
         RunResult, RunState,
     },
-    network::Arithmetic,
     quantization::EvaluationSettings,
     runner::{
         RunnerError,
-        config::{ImageCounts, RunConfig},
+        config::RunConfig,
         inputs,
+        prepared::{self, Prepared},
         proposers::{new_proposer, restored_proposer},
+        shared_sensitivities::SharedSensitivities,
     },
     search::{Model, Outcome, Plan, Problem, Proposer, SearchEvent, Session, Verdict},
     store::{BlockingStore, Checkpoint},
@@ -22,10 +25,12 @@ pub struct Runner<'a> {
     store: &'a BlockingStore,
     id: RunId,
     plan: Plan,
-    session: Session,
+    prepared: Rc<Prepared>,
     outcome: Outcome,
     proposer: Box<dyn Proposer>,
     earlier_wall_s: f64,
+    /// Seconds that getting the proposer ready took; the next episode is charged with them.
+    proposer_s: f64,
 }
 
 impl<'a> Runner<'a> {
@@ -39,21 +44,37 @@ impl<'a> Runner<'a> {
         plan: Plan,
         settings: EvaluationSettings,
     ) -> Result<Self, RunnerError> {
-        let splits = inputs::load_splits(&plan)?;
-        let data_digest = splits.digest();
-        let images = ImageCounts {
-            calibration: splits.calibration.len(),
-            search: splits.search.len(),
-            test: splits.test.len(),
-        };
-        let settings = EvaluationSettings { arithmetic: Arithmetic::fastest(), ..settings };
-        let session = Session::new(&plan, splits, settings)?;
-        let description = describe(&plan, &session, images, &data_digest);
-        let key = evaluation_key(&plan, &data_digest, session.arithmetic());
+        let prepared = Rc::new(Prepared::new(&plan, settings)?);
+        Self::begin_with(store, plan, prepared)
+    }
+
+    /// Enters a new run in the database, on what was made ready for a plan with the same
+    /// network, images and method.
+    ///
+    /// # Errors
+    /// When the database cannot be written.
+    pub fn begin_with(
+        store: &'a BlockingStore,
+        plan: Plan,
+        prepared: Rc<Prepared>,
+    ) -> Result<Self, RunnerError> {
+        let description = describe(&plan, &prepared);
+        let key = prepared.evaluation_key(&plan);
         let id = store.create_run(&description, &key)?;
-        let proposer = new_proposer(&plan, &session)?;
-        let outcome = Outcome::default();
-        Ok(Self { store, id, plan, session, outcome, proposer, earlier_wall_s: 0.0 })
+        let start = Instant::now();
+        let mut shared = SharedSensitivities::of(store, id, &plan, &prepared.session)?;
+        let proposer = new_proposer(&plan, &prepared.session)?;
+        shared.keep(store, &prepared.session)?;
+        Ok(Self {
+            store,
+            id,
+            plan,
+            prepared,
+            outcome: Outcome::default(),
+            proposer,
+            earlier_wall_s: 0.0,
+            proposer_s: start.elapsed().as_secs_f64(),
+        })
     }
 
     /// Takes up a run that was interrupted, failed or was killed.
@@ -70,21 +91,36 @@ impl<'a> Runner<'a> {
         let model = Model::load(request.model.as_deref())?;
         unchanged(id, "the model", &run.description.model_digest, &model.digest)?;
         let plan = inputs::plan(request, model)?;
-        let splits = inputs::load_splits(&plan)?;
-        let data_digest = splits.digest();
-        let settings =
-            EvaluationSettings { arithmetic: arithmetic_of(&run.evaluation_key), ..settings };
-        let session = Session::new(&plan, splits, settings)?;
-        let key = evaluation_key(&plan, &data_digest, session.arithmetic());
+        let arithmetic = prepared::arithmetic_of(&run.evaluation_key);
+        let prepared = Rc::new(Prepared::in_arithmetic(&plan, settings, arithmetic)?);
+        Self::resume_with(store, id, plan, prepared)
+    }
+
+    /// The same on what was made ready for a plan with the same network, images and method.
+    ///
+    /// # Errors
+    /// As [`Runner::resume`].
+    pub fn resume_with(
+        store: &'a BlockingStore,
+        id: RunId,
+        plan: Plan,
+        prepared: Rc<Prepared>,
+    ) -> Result<Self, RunnerError> {
+        let run = store.run(id)?;
+        let key = prepared.evaluation_key(&plan);
         unchanged(id, "the data or how it is used", &run.evaluation_key, &key)?;
         store.claim(id)?;
         let records = store.episodes(id)?;
+        prepared.remember(&records);
         let saved = store.load_checkpoint(id)?;
-        let proposer = restored_proposer(&plan, &session, saved.as_ref())?;
+        let start = Instant::now();
+        let mut shared = SharedSensitivities::of(store, id, &plan, &prepared.session)?;
+        let proposer = restored_proposer(&plan, &prepared.session, saved.as_ref())?;
+        shared.keep(store, &prepared.session)?;
         let evaluations = records.iter().filter(|record| !record.from_cache).count() as u32;
         let outcome = Outcome { records, evaluations, ..Outcome::default() };
-        let earlier_wall_s = run.result.wall_s;
-        Ok(Self { store, id, plan, session, outcome, proposer, earlier_wall_s })
+        let (earlier_wall_s, proposer_s) = (run.result.wall_s, start.elapsed().as_secs_f64());
+        Ok(Self { store, id, plan, prepared, outcome, proposer, earlier_wall_s, proposer_s })
     }
 
     pub fn id(&self) -> RunId {
@@ -96,7 +132,7 @@ impl<'a> Runner<'a> {
     }
 
     pub fn session(&self) -> &Session {
-        &self.session
+        &self.prepared.session
     }
 
     /// Episodes that lie behind already.
@@ -127,21 +163,28 @@ impl<'a> Runner<'a> {
         mut self,
         observer: &mut dyn FnMut(&EpisodeRecord, bool) -> Verdict,
     ) -> Result<RunResult, RunnerError> {
-        let start = std::time::Instant::now();
+        let start = Instant::now();
         let references = self.plan.references();
         let problem = Problem {
             space: &self.plan.space,
-            evaluator: &self.session,
+            evaluator: self.prepared.as_ref(),
             cost: &self.plan.cost,
             budgets: &self.plan.budgets,
             objective: self.plan.objective,
             measure: self.plan.request.measure,
-            float_quality: self.session.float_quality(),
-            n_images: self.session.n_search_images(),
+            float_quality: self.prepared.session.float_quality(),
+            n_images: self.prepared.session.n_search_images(),
         };
         let (store, id) = (self.store, self.id);
+        let mut uncharged_s = std::mem::take(&mut self.proposer_s);
+        self.earlier_wall_s += uncharged_s;
         let mut listener = |event: SearchEvent<'_>| -> Result<Verdict, String> {
             let SearchEvent::Episode { record, state, is_new_best } = event;
+            let mut record = record.clone();
+            if record.kind != EpisodeKind::Reference {
+                record.wall_s += std::mem::take(&mut uncharged_s);
+            }
+            let record = &record;
             let checkpoint =
                 Checkpoint { state: Some(state.state.clone()), delta: state.memory.clone() };
             store.commit_episode(id, record, &checkpoint).map_err(|error| error.to_string())?;
@@ -169,11 +212,12 @@ impl<'a> Runner<'a> {
         };
         if outcome.is_complete {
             if let Some(best) = outcome.best_episode {
-                let (float, best) = self.session.test(&outcome.records[best as usize].policy)?;
+                let (float, best) =
+                    self.prepared.session.test(&outcome.records[best as usize].policy)?;
                 (result.float_test, result.best_test) = (Some(float), Some(best));
             }
             for policy in comparisons(&outcome, &self.plan) {
-                let (_, quality) = self.session.test(&policy)?;
+                let (_, quality) = self.prepared.session.test(&policy)?;
                 result.tested.push((policy, quality));
             }
             result.wall_s = self.earlier_wall_s + start.elapsed().as_secs_f64();
@@ -211,18 +255,15 @@ fn unchanged(run: RunId, what: &'static str, was: &str, is: &str) -> Result<(), 
     Err(RunnerError::Changed { run, what, was: was.to_owned(), is: is.to_owned() })
 }
 
-fn describe(
-    plan: &Plan,
-    session: &Session,
-    images: ImageCounts,
-    data_digest: &str,
-) -> RunDescription {
+fn describe(plan: &Plan, prepared: &Prepared) -> RunDescription {
     let request = &plan.request;
     let config = RunConfig {
         request: request.clone(),
         workload: plan.workload.clone(),
-        images,
-        data_digest: data_digest.to_owned(),
+        images: prepared.images,
+        data_digest: prepared.data_digest.clone(),
+        haq_version: env!("CARGO_PKG_VERSION").into(),
+        choices: plan.space.layers().to_vec(),
     };
     RunDescription {
         model: plan.model.name.clone(),
@@ -238,32 +279,8 @@ fn describe(
         budgets: plan.budgets.clone(),
         objective: plan.objective,
         layers: plan.layer_descriptions(),
-        float_quality: session.float_quality(),
+        float_quality: prepared.session.float_quality(),
         eight_bit_cost: plan.eight_bit_cost,
         config: serde_json::to_value(config).expect("a configuration is plain data"),
     }
-}
-
-/// All that quality depends on but the policy. The digest covers which images serve for what
-/// and how they were normalised.
-fn evaluation_key(plan: &Plan, data_digest: &str, arithmetic: Arithmetic) -> String {
-    let method = serde_json::to_string(&plan.request.method).expect("a method is plain data");
-    let key = format!("model {} data {data_digest} method {method}", plan.model.digest);
-    let key = match plan.request.episode_finetune {
-        0 => key,
-        epochs => format!("{key} finetune {epochs} seed {}", plan.request.seed),
-    };
-    match arithmetic {
-        Arithmetic::Float => key,
-        Arithmetic::Codes => key + ON_CODES,
-    }
-}
-
-/// How the key of a run ends whose policies were judged on codes.
-const ON_CODES: &str = " arithmetic codes";
-
-/// What a stored run goes on in. Codes give the same figures on every processor, if slowly on
-/// some.
-fn arithmetic_of(evaluation_key: &str) -> Arithmetic {
-    if evaluation_key.ends_with(ON_CODES) { Arithmetic::Codes } else { Arithmetic::Float }
 }

@@ -3,7 +3,7 @@
 use crate::{
     domain::{EpisodeRecord, RunId},
     report::{RunView, SplitUse},
-    runner::{RunnerError, config::RunConfig},
+    runner::{RunnerError, config::RunConfig, explanation::explanation},
     store::BlockingStore,
 };
 
@@ -23,8 +23,10 @@ pub fn view(store: &BlockingStore, id: RunId) -> Result<RunView, RunnerError> {
         }
         None => Vec::new(),
     };
+    let explanation = explanation(store, id, &run, &episodes, &config)?;
     Ok(RunView {
         id,
+        explanation,
         best_layers,
         tested: run.result.tested.clone(),
         exploration: Vec::new(),

@@ -9,7 +9,8 @@ use crate::{
     domain::BitwidthPolicy,
     network::{FoldedNorm, Graph},
     quantization::{
-        BatchNormTraining, QuantizationError, Quantizer, Training, TrainingImages, TrainingSettings,
+        BatchNormTraining, QuantizationError, Quantizer, Training, TrainingImages,
+        TrainingSettings, train_codebooks,
     },
     search::plan::Plan,
 };
@@ -23,6 +24,8 @@ pub struct EpisodeFinetune {
     images: Images,
     norms: Vec<FoldedNorm>,
     settings: TrainingSettings,
+    /// Whether it is codebooks that are trained.
+    codebooks: bool,
     threads: usize,
 }
 
@@ -30,14 +33,17 @@ impl EpisodeFinetune {
     /// - `images`: to train on
     ///
     /// # Errors
-    /// When the quantizer's method rounds to levels that cannot be learned.
+    /// When the quantizer's method rounds to levels that cannot be learned; codebooks can.
     pub fn new(
         plan: &Plan,
         quantizer: &Quantizer,
         images: Images,
         threads: usize,
     ) -> Result<Self, QuantizationError> {
-        quantizer.check_trainable()?;
+        let codebooks = plan.request.method.has_codebooks();
+        if !codebooks {
+            quantizer.check_trainable()?;
+        }
         // Preparation changes the layers that batch norms were folded into.
         let prepared = plan.request.method.preparation.is_some();
         let norms = if prepared { Vec::new() } else { plan.model.norms.clone() };
@@ -49,7 +55,7 @@ impl EpisodeFinetune {
             batch_norm: BatchNormTraining::usual(&norms),
             ..TrainingSettings::default()
         };
-        Ok(Self { images, norms, settings, threads })
+        Ok(Self { images, norms, settings, codebooks, threads })
     }
 
     /// The trained network; the post-training one where training goes astray. Equal policies
@@ -64,16 +70,29 @@ impl EpisodeFinetune {
     ) -> Result<Graph, QuantizationError> {
         let set =
             TrainingImages::new(self.images.to_tensor(), self.images.labels(), self.images.black());
+        let trained = if self.codebooks {
+            train_codebooks(quantizer, policy, set, self.settings)
+        } else {
+            self.train(quantizer, policy, set)
+        };
+        match trained {
+            Err(error @ QuantizationError::LossNotFinite { .. }) => {
+                tracing::warn!(policy = policy.key(), %error, "judged without training");
+                quantizer.apply(policy)
+            }
+            trained => trained,
+        }
+    }
+
+    fn train(
+        &self,
+        quantizer: &Quantizer,
+        policy: &BitwidthPolicy,
+        set: TrainingImages,
+    ) -> Result<Graph, QuantizationError> {
         let mut training = Training::start(quantizer, &self.norms, policy, set, self.settings)?;
         while !training.is_finished() {
-            match training.epoch(self.threads, &mut |_| true) {
-                Ok(_) => {}
-                Err(error @ QuantizationError::LossNotFinite { .. }) => {
-                    tracing::warn!(policy = policy.key(), %error, "judged without training");
-                    return quantizer.apply(policy);
-                }
-                Err(error) => return Err(error),
-            }
+            training.epoch(self.threads, &mut |_| true)?;
         }
         training.network()?.apply(quantizer.graph())
     }

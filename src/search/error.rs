@@ -8,6 +8,9 @@ pub enum SearchError {
         "{budget} cannot be reached on {profile}: the cheapest policy allowed needs {smallest}{hint}"
     )]
     BudgetNotReachable { budget: Budget, profile: String, smallest: String, hint: String },
+    /// Options that do not go together.
+    #[error("{0}")]
+    Request(String),
     #[error("{0}")]
     Space(String),
     #[error("nothing to choose: {0}")]

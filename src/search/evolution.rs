@@ -124,7 +124,7 @@ impl EvolutionProposer {
 }
 
 impl Proposer for EvolutionProposer {
-    fn propose(&mut self, context: &EpisodeContext) -> Result<Option<Proposal>, SearchError> {
+    fn propose(&mut self, context: &EpisodeContext<'_>) -> Result<Option<Proposal>, SearchError> {
         let mut rng = stream(self.seed, "evolution", context.proposal_index.into());
         self.budget_share = context.budget_share;
         let is_warm_up = self.population.len() < POPULATION;
@@ -176,10 +176,10 @@ mod tests {
 
     fn episodes(proposer: &mut EvolutionProposer, range: std::ops::Range<u32>) -> Vec<Member> {
         let play = |proposal_index| {
-            let context = EpisodeContext { proposal_index, budget_share: 1.0 };
+            let context = EpisodeContext { proposal_index, budget_share: 1.0, budgets: &[] };
             let policy = proposer.propose(&context).unwrap().unwrap().policy;
             let reward = fitness(&policy);
-            proposer.learn(&Judgement { executed: &policy, reward }).unwrap();
+            proposer.learn(&Judgement { executed: &policy, reward, loss: -reward }).unwrap();
             Member { policy, reward, budget_share: 1.0 }
         };
         range.map(play).collect()

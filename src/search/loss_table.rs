@@ -7,7 +7,7 @@ use crate::{
 };
 
 /// Widths a table has places for: 1 to 8 bits.
-const WIDTHS: usize = 8;
+pub const WIDTHS: usize = 8;
 
 /// Losses by decision and width; the unit is the maker's, such as KL or relative noise.
 #[derive(Debug, Clone, PartialEq)]
@@ -50,7 +50,7 @@ fn operand_index(operand: Operand) -> usize {
     }
 }
 
-fn width_index(bits: Bits) -> usize {
+pub fn width_index(bits: Bits) -> usize {
     usize::from(bits.get()) - 1
 }
 

@@ -5,7 +5,8 @@ use haq_simulator::{CostModel, HardwareProfile, Workload};
 
 use crate::{
     domain::{
-        Bits, BitwidthPolicy, Budget, Cost, CostKind, LayerBits, LayerDescription, show_cost,
+        Bits, BitwidthPolicy, Budget, Cost, CostKind, LayerBits, LayerDescription, Strategy,
+        show_cost,
     },
     search::{
         error::SearchError,
@@ -14,6 +15,7 @@ use crate::{
         request::SearchRequest,
         run::PolicyCost,
         space::{LayerChoices, SearchSpace},
+        weights_only::{self, cost_model},
         workload::workload_of,
     },
 };
@@ -50,12 +52,15 @@ impl Plan {
     /// - `input_shape`: one image as the network reads it, `[1, ...]`
     ///
     /// # Errors
-    /// When a pin names no layer, nothing is left to choose, or a budget cannot be reached.
+    /// When options do not go together, a pin names no layer, nothing is left to choose, or a
+    /// budget cannot be reached.
     pub fn new(
         request: SearchRequest,
         model: Model,
         input_shape: Vec<usize>,
     ) -> Result<Self, SearchError> {
+        check_budget(&request)?;
+        weights_only::check(&request)?;
         let profile = HardwareProfile::parse(&request.profile_toml, &request.profile_origin)
             .map_err(|error| SearchError::Cost(error.to_string()))?;
         let shapes = model
@@ -64,7 +69,7 @@ impl Plan {
             .map_err(crate::quantization::QuantizationError::from)?;
         let workload = workload_of(&model.graph, &model.layers, &shapes)?;
         let batch = request.batch.unwrap_or(profile.batch());
-        let cost = CostModel::new(&profile, &workload, batch)
+        let cost = cost_model(&request.method, &profile, &workload, batch)
             .map_err(|error| SearchError::Cost(error.to_string()))?;
         let space = search_space(&request, &model, &profile)?;
         let eight_bit_cost =
@@ -73,6 +78,7 @@ impl Plan {
             request.budgets.iter().map(|budget| budget.resolve(&eight_bit_cost)).collect();
         let objective = match budgets.first() {
             Some(budget) => budget.kind,
+            None if !request.method.rounds_activations() => CostKind::Size,
             None => profile.default_objective(),
         };
         let plan = Self {
@@ -200,6 +206,18 @@ pub fn kind_word(kind: crate::domain::LayerKind) -> &'static str {
     }
 }
 
+/// HAQ repairs every policy to one budget: over a range there is nothing to repair to.
+fn check_budget(request: &SearchRequest) -> Result<(), SearchError> {
+    if request.strategy == Strategy::Haq && request.budgets.is_empty() {
+        return Err(SearchError::Request(
+            "strategy haq searches under a budget, as the paper does; give one, such as --budget \
+             latency=0.6, or cover the whole range with --strategy ddpg"
+                .into(),
+        ));
+    }
+    Ok(())
+}
+
 fn search_space(
     request: &SearchRequest,
     model: &Model,
@@ -211,7 +229,9 @@ fn search_space(
         Some(list) => list.iter().collect(),
         None => offered.weight_bits,
     };
+    let rounds_activations = request.method.rounds_activations();
     let activation = match &request.activation_bits {
+        _ if !rounds_activations => vec![Bits::EIGHT],
         Some(list) => list.iter().collect(),
         None => offered.activation_bits,
     };
@@ -227,7 +247,9 @@ fn search_space(
         model.layers.iter().zip(pins).enumerate().map(|(index, (layer, pin))| LayerChoices {
             name: layer.name.clone(),
             weight: pin.map_or_else(|| weight.clone(), |bits| vec![bits.weight]),
-            activation: pin.map_or_else(|| activation.clone(), |bits| vec![bits.activation]),
+            activation: pin
+                .filter(|_| rounds_activations)
+                .map_or_else(|| activation.clone(), |bits| vec![bits.activation]),
             pinned: pin.is_some(),
             tensor_owner: owner(index),
         });

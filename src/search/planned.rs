@@ -4,13 +4,8 @@
 use crate::{
     domain::{Bits, BitwidthPolicy, Budget},
     search::{
-        error::SearchError,
-        greedy::descend,
-        ilp::least_loss,
-        loss_table::LossTable,
-        plan::Plan,
-        projection::cheapest,
-        run::{BudgetRange, PolicyCost as _},
+        error::SearchError, greedy::descend, ilp::least_loss, limits::BudgetRange,
+        loss_table::LossTable, plan::Plan, projection::cheapest, run::PolicyCost as _,
         space::Decision,
     },
 };
@@ -38,10 +33,11 @@ impl Planner {
         if !plan.budgets.is_empty() {
             return Ok(vec![self.policy(plan, losses, &plan.budgets)?]);
         }
-        let range = BudgetRange::of(&plan.space, &plan.cost, plan.objective);
+        let cost = |policy: &BitwidthPolicy| plan.cost.cost(policy);
+        let range = BudgetRange::of(&plan.space, &cost, plan.objective);
         let mut policies = Vec::new();
         for index in 0..n_limits {
-            policies.push(self.policy(plan, losses, &[range.limit_of(index)])?);
+            policies.push(self.policy(plan, losses, &[range.limit_of(index.into())])?);
         }
         Ok(policies)
     }

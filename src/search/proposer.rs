@@ -4,21 +4,19 @@ use rand::{Rng as _, RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 
 use crate::{
-    domain::{BitwidthPolicy, EpisodeKind},
-    search::{
-        action::bits_of_action,
-        error::SearchError,
-        space::{Decision, SearchSpace},
-    },
+    domain::{BitwidthPolicy, Budget, EpisodeKind},
+    search::{action::bits_of_action, error::SearchError, space::SearchSpace},
 };
 
 /// What a proposer is told of the episode it proposes for.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct EpisodeContext {
+pub struct EpisodeContext<'a> {
     /// Counts proposals from 0; reference policies are not among them.
     pub proposal_index: u32,
     /// Where the episode's budget lies between the cheapest policy (0) and the 8/8 policy (1).
     pub budget_share: f32,
+    /// The budgets that hold in the episode.
+    pub budgets: &'a [Budget],
 }
 
 /// A policy to be projected and judged.
@@ -34,6 +32,8 @@ pub struct Judgement<'a> {
     /// The policy that was evaluated.
     pub executed: &'a BitwidthPolicy,
     pub reward: f64,
+    /// What rounding costs, as [`crate::search::reward::loss`] gives it.
+    pub loss: f64,
 }
 
 /// What a resumed search needs of a proposer, apart from its configuration.
@@ -50,10 +50,14 @@ pub struct ProposerState {
 /// Equal seeds and equal judgements give equal proposals.
 pub trait Proposer {
     /// The next policy; `None` when there is nothing left to propose.
-    fn propose(&mut self, context: &EpisodeContext) -> Result<Option<Proposal>, SearchError>;
+    fn propose(&mut self, context: &EpisodeContext<'_>) -> Result<Option<Proposal>, SearchError>;
 
     /// Hears what became of the last proposal, exactly once for each.
     fn learn(&mut self, judgement: &Judgement<'_>) -> Result<(), SearchError>;
+
+    /// Hears of a policy it did not propose, or had proposed before the run was resumed; in the
+    /// order in which they were judged.
+    fn witness(&mut self, _: &Judgement<'_>) {}
 
     /// What is needed to go on after the last episode.
     fn state(&mut self) -> ProposerState;
@@ -73,6 +77,12 @@ pub fn stream(seed: u64, name: &str, index: u64) -> ChaCha8Rng {
     indexed
 }
 
+/// A number from the standard normal distribution (Box and Muller).
+pub fn normal(rng: &mut ChaCha8Rng) -> f64 {
+    let (radius, angle) = (1.0 - rng.random::<f64>(), rng.random::<f64>());
+    (-2.0 * radius.ln()).sqrt() * (std::f64::consts::TAU * angle).cos()
+}
+
 /// Draws every width evenly.
 pub struct RandomProposer {
     space: SearchSpace,
@@ -86,7 +96,7 @@ impl RandomProposer {
 }
 
 impl Proposer for RandomProposer {
-    fn propose(&mut self, context: &EpisodeContext) -> Result<Option<Proposal>, SearchError> {
+    fn propose(&mut self, context: &EpisodeContext<'_>) -> Result<Option<Proposal>, SearchError> {
         let mut rng = stream(self.seed, "random", context.proposal_index.into());
         let mut policy = self.space.widest();
         for &decision in self.space.decisions() {
@@ -117,7 +127,7 @@ impl ListProposer {
 }
 
 impl Proposer for ListProposer {
-    fn propose(&mut self, context: &EpisodeContext) -> Result<Option<Proposal>, SearchError> {
+    fn propose(&mut self, context: &EpisodeContext<'_>) -> Result<Option<Proposal>, SearchError> {
         let policy = self.policies.get(context.proposal_index as usize).cloned();
         Ok(policy.map(|policy| Proposal { policy, kind: EpisodeKind::Proposal }))
     }
@@ -131,19 +141,6 @@ impl Proposer for ListProposer {
     }
 }
 
-/// The action in [0, 1] that stands for what was executed: the one taken, when it names the
-/// executed width, else the middle of that width's slice.
-pub fn executed_action(
-    space: &SearchSpace,
-    decision: Decision,
-    taken: f32,
-    executed: &BitwidthPolicy,
-) -> f32 {
-    let widths = space.widths(decision);
-    let bits = space.get(executed, decision);
-    if bits_of_action(taken, widths) == bits {
-        taken
-    } else {
-        crate::search::action::action_of_bits(bits, widths)
-    }
-}
+#[cfg(test)]
+#[path = "proposer_contract.rs"]
+mod contract;

@@ -222,6 +222,9 @@ pub struct SearchRequest {
     pub budgets: Vec<BudgetRequest>,
     pub episodes: u32,
     pub seed: u64,
+    /// Decides which image lands in which split; `seed` where absent.
+    #[serde(default)]
+    pub split_seed: Option<u64>,
     /// What the profile can use where absent.
     pub weight_bits: Option<BitList>,
     pub activation_bits: Option<BitList>,
@@ -239,6 +242,11 @@ pub struct SearchRequest {
 }
 
 impl SearchRequest {
+    /// Decides which image lands in which split.
+    pub fn images_seed(&self) -> u64 {
+        self.split_seed.unwrap_or(self.seed)
+    }
+
     /// The flags that ask for the same search.
     pub fn to_arguments(&self) -> Vec<String> {
         let mut arguments = Vec::new();
@@ -255,6 +263,9 @@ impl SearchRequest {
         flag("measure", self.measure.to_string());
         flag("episodes", self.episodes.to_string());
         flag("seed", self.seed.to_string());
+        if let Some(seed) = self.split_seed.filter(|seed| *seed != self.seed) {
+            flag("split-seed", seed.to_string());
+        }
         flag("pin", self.pins.to_string());
         flag("method", self.method.to_string());
         if self.episode_finetune > 0 {

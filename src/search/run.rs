@@ -4,16 +4,16 @@ use std::{collections::HashMap, time::Instant};
 
 use crate::{
     domain::{
-        BitwidthPolicy, Budget, Cost, CostKind, EpisodeKind, EpisodeRecord, LayerBits, Measure,
-        Quality,
+        BitwidthPolicy, Budget, Cost, CostKind, EpisodeKind, EpisodeRecord, Measure, Quality,
     },
     search::{
         best::{Preference, best_episode},
         error::SearchError,
         events::{Listener, SearchEvent, Verdict},
+        limits::{Limits, share_of},
         projection::{cheapest, project},
         proposer::{EpisodeContext, Judgement, Proposal, Proposer, ProposerState},
-        reward::reward,
+        reward::{loss, reward},
         space::SearchSpace,
     },
 };
@@ -21,6 +21,11 @@ use crate::{
 /// Bitwidths → quality. One forward pass of the search images, or a closure in a test.
 pub trait PolicyEvaluator {
     fn evaluate(&self, policy: &BitwidthPolicy) -> Result<Quality, SearchError>;
+
+    /// What the policy is known to reach already, such as from another run on the same images.
+    fn known(&self, _policy: &BitwidthPolicy) -> Option<Quality> {
+        None
+    }
 }
 
 /// Bitwidths → cost. The simulator, or a closure in a test.
@@ -61,46 +66,12 @@ pub struct Outcome {
     pub is_complete: bool,
 }
 
-/// The smallest and the largest limit an episode gets when no budget is given.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct BudgetRange {
-    pub kind: CostKind,
-    pub low: f64,
-    pub high: f64,
-}
-
-impl BudgetRange {
-    /// From the cheapest policy to the 8/8 policy, or the widest where that is narrower.
-    pub fn of(space: &SearchSpace, cost: &dyn PolicyCost, kind: CostKind) -> Self {
-        let unlimited = [Budget { kind, limit: 1.0 }];
-        let cost = |policy: &BitwidthPolicy| cost.cost(policy);
-        let low = cost(&cheapest(space, &unlimited, &cost)).get(kind);
-        let high = cost(&space.nearest_uniform(LayerBits::EIGHT)).get(kind);
-        Self { kind, low, high: high.max(low) }
-    }
-
-    /// The limit of one episode.
-    pub fn limit_of(&self, proposal_index: u32) -> Budget {
-        self.limit(Self::share(proposal_index))
-    }
-
-    /// Where the limit of one episode lies. Any run of consecutive indices covers the range evenly.
-    fn share(proposal_index: u32) -> f64 {
-        const GOLDEN_RATIO: f64 = 0.618_033_988_749_894_9;
-        (0.5 + f64::from(proposal_index) * GOLDEN_RATIO).fract()
-    }
-
-    fn limit(&self, share: f64) -> Budget {
-        Budget { kind: self.kind, limit: self.low + share * (self.high - self.low) }
-    }
-}
-
 /// Runs references and proposals that `outcome` does not hold yet.
 ///
 /// - `references`: policies tried first for comparison; they need not meet the budgets
 /// - `episodes`: proposals in all
 /// - `outcome`: empty, or what an earlier part of the same run found; `proposer` then is in the
-///   state that was reported with its last episode
+///   state that was reported with its last episode, and here witnesses all of them
 ///
 /// # Errors
 /// When an evaluation fails or the listener cannot keep an episode. What was found before stays
@@ -114,23 +85,31 @@ pub fn run(
     listener: Listener<'_>,
 ) -> Result<Outcome, SearchError> {
     let mut search = Search::new(problem, outcome);
+    for record in &search.outcome.records {
+        proposer.witness(&problem.judgement(record));
+    }
+    // An episode's time begins where the one before was judged: what was learned from that counts.
+    let mut start = Instant::now();
     for policy in references.iter().skip(search.outcome.records.len()) {
         let proposal = Proposal { policy: policy.clone(), kind: EpisodeKind::Reference };
-        let start = Instant::now();
         let record = search.judge(proposal, policy.clone(), start)?;
+        proposer.witness(&problem.judgement(&record));
+        start = Instant::now();
         if search.keep(record, &proposer.state(), listener)? == Verdict::Stop {
             return Ok(search.outcome);
         }
     }
     let done = search.outcome.records.len().saturating_sub(references.len()) as u32;
     for proposal_index in done..episodes {
-        let start = Instant::now();
-        let share = BudgetRange::share(proposal_index);
-        let context = EpisodeContext { proposal_index, budget_share: share as f32 };
+        let share = share_of(proposal_index.into());
+        let budgets = search.limits.at(share);
+        let context =
+            EpisodeContext { proposal_index, budget_share: share as f32, budgets: &budgets };
         let Some(proposal) = proposer.propose(&context)? else { break };
-        let executed = search.enforce(proposal.policy.clone(), share);
+        let executed = search.enforce(proposal.policy.clone(), &budgets);
         let record = search.judge(proposal, executed, start)?;
-        proposer.learn(&Judgement { executed: &record.policy, reward: record.reward })?;
+        start = Instant::now();
+        proposer.learn(&problem.judgement(&record))?;
         if search.keep(record, &proposer.state(), listener)? == Verdict::Stop {
             return Ok(search.outcome);
         }
@@ -139,9 +118,18 @@ pub fn run(
     Ok(search.outcome)
 }
 
+impl Problem<'_> {
+    /// What became of the policy of an episode.
+    pub fn judgement<'r>(&self, record: &'r EpisodeRecord) -> Judgement<'r> {
+        let float = self.measure.of(&self.float_quality).unwrap_or(f64::NAN);
+        let loss = loss(&record.quality, self.measure, float);
+        Judgement { executed: &record.policy, reward: record.reward, loss }
+    }
+}
+
 struct Search<'a> {
     problem: &'a Problem<'a>,
-    range: BudgetRange,
+    limits: Limits,
     way_out: BitwidthPolicy,
     known: HashMap<String, Quality>,
     outcome: Outcome,
@@ -149,22 +137,15 @@ struct Search<'a> {
 
 impl<'a> Search<'a> {
     fn new(problem: &'a Problem<'a>, outcome: Outcome) -> Self {
-        let range = BudgetRange::of(problem.space, problem.cost, problem.objective);
         let cost = |policy: &BitwidthPolicy| problem.cost.cost(policy);
-        let limits = if problem.budgets.is_empty() {
-            vec![range.limit(0.0)]
-        } else {
-            problem.budgets.to_vec()
-        };
-        let way_out = cheapest(problem.space, &limits, &cost);
+        let limits = Limits::of(problem.space, &cost, problem.budgets, problem.objective);
+        let way_out = cheapest(problem.space, &limits.at(0.0), &cost);
         let known = outcome.records.iter().map(|r| (r.policy.key(), r.quality)).collect();
-        Self { problem, range, way_out, known, outcome }
+        Self { problem, limits, way_out, known, outcome }
     }
 
-    /// The policy lowered until it meets the budgets, or the episode's own limit.
-    fn enforce(&self, policy: BitwidthPolicy, share: f64) -> BitwidthPolicy {
-        let own = [self.range.limit(share)];
-        let budgets = if self.problem.budgets.is_empty() { &own[..] } else { self.problem.budgets };
+    /// The policy lowered until it meets the budgets.
+    fn enforce(&self, policy: BitwidthPolicy, budgets: &[Budget]) -> BitwidthPolicy {
         let cost = |policy: &BitwidthPolicy| self.problem.cost.cost(policy);
         project(self.problem.space, policy, budgets, &self.way_out, &cost)
     }
@@ -176,16 +157,16 @@ impl<'a> Search<'a> {
         start: Instant,
     ) -> Result<EpisodeRecord, SearchError> {
         let key = executed.key();
-        let known = self.known.get(&key).copied();
+        let own = self.known.get(&key).copied();
+        let known = own.or_else(|| self.problem.evaluator.known(&executed));
         let quality = match known {
             Some(quality) => quality,
             None => {
-                let quality = self.problem.evaluator.evaluate(&executed)?;
                 self.outcome.evaluations += 1;
-                self.known.insert(key, quality);
-                quality
+                self.problem.evaluator.evaluate(&executed)?
             }
         };
+        self.known.insert(key, quality);
         let measure = self.problem.measure;
         let value = |quality: &Quality| measure.of(quality).unwrap_or(f64::NAN);
         Ok(EpisodeRecord {

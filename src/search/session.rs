@@ -1,14 +1,17 @@
 //! A plan with its network calibrated and its images at hand: policies can be judged.
 
-use std::{cell::OnceCell, collections::HashSet};
+use std::{
+    cell::{OnceCell, RefCell},
+    collections::{HashMap, HashSet},
+};
 
 use crate::{
     data::{Images, Splits},
     domain::{Bits, BitwidthPolicy, LayerBits, Operand, Quality},
     network::{Arithmetic, Graph},
     quantization::{
-        EvaluationSettings, Evaluator, KEPT_BYTES, PrefixEvaluator, QuantizationError, Quantizer,
-        SingleRounding, sweep,
+        EvaluationSettings, Evaluator, KEPT_BYTES, Measured, MeasuredAlone, PrefixEvaluator,
+        QuantizationError, Quantizer, SingleRounding, sweep,
     },
     search::{
         episode_finetune::EpisodeFinetune,
@@ -16,7 +19,7 @@ use crate::{
         loss_table::LossTable,
         plan::Plan,
         planned::Planner,
-        run::{BudgetRange, PolicyCost as _, PolicyEvaluator},
+        run::{PolicyCost as _, PolicyEvaluator},
         space::Decision,
         starts::starts,
     },
@@ -42,6 +45,16 @@ pub struct Session {
     test: OnceCell<Evaluator>,
     test_images: Images,
     settings: EvaluationSettings,
+    alone: Alone,
+}
+
+/// What rounding single tensors did, and the images it is measured on.
+struct Alone {
+    /// From the front of the search images.
+    n_images: usize,
+    /// Over those and the calibration images.
+    data_digest: String,
+    known: RefCell<HashMap<(Decision, Bits), MeasuredAlone>>,
 }
 
 impl Session {
@@ -66,6 +79,7 @@ impl Session {
         }
         // What is reported at the end is measured in floats, whatever led there.
         let settings = EvaluationSettings { arithmetic: Arithmetic::Float, ..settings };
+        let alone = Alone::new(plan, &search, &splits);
         let measure = plan.request.measure;
         if measure.of(&search.float().quality).is_none() {
             return Err(QuantizationError::NoLabels { measure }.into());
@@ -79,15 +93,21 @@ impl Session {
                 Some(EpisodeFinetune::new(plan, &quantizer, images, settings.threads)?)
             }
         };
-        Ok(Self { quantizer, finetune, search, n_calibration_images, test, test_images, settings })
+        Ok(Self {
+            quantizer,
+            finetune,
+            search,
+            n_calibration_images,
+            test,
+            test_images,
+            settings,
+            alone,
+        })
     }
 
     pub fn float_quality(&self) -> Quality {
         self.search.float().quality
     }
-
-    /// [`Session::starts`] gives no more policies.
-    pub const MOST_STARTS: usize = STARTS_OVER_A_RANGE as usize;
 
     /// What policies are judged in on the search images.
     pub fn arithmetic(&self) -> Arithmetic {
@@ -102,24 +122,36 @@ impl Session {
         self.search.n_images()
     }
 
-    /// Policies to start from, worked out from what rounding does to each layer alone.
-    ///
-    /// With budgets they meet them, those from measured sensitivities first; without, the first
-    /// episodes' own limits, one each. A method that learns anew at every policy has no
-    /// sensitivities of single tensors: noise alone speaks for it.
+    /// What each tensor alone loses at each width: measured, or for a method that learns anew at
+    /// every policy, and so has no losses of single tensors, the noise that rounding adds.
     ///
     /// # Errors
     /// When a layer's weights cannot be rounded, or a network does not run.
-    pub fn starts(&self, plan: &Plan) -> Result<Vec<BitwidthPolicy>, SearchError> {
-        let mut policies = Vec::new();
-        if plan.request.method.reconstruction.is_none() {
-            let losses = self.sensitivities(plan)?;
-            policies = Planner::IntegerProgramme.policies(plan, &losses, STARTS_OVER_A_RANGE)?;
-            if plan.budgets.is_empty() {
-                return Ok(policies);
-            }
-            policies.extend(Planner::Greedy.policies(plan, &losses, STARTS_OVER_A_RANGE)?);
+    pub fn losses(&self, plan: &Plan) -> Result<LossTable, SearchError> {
+        match plan.request.method.reconstruction {
+            None => self.sensitivities(plan),
+            Some(_) => self.noise(plan),
         }
+    }
+
+    /// Policies to start from, worked out from what rounding does to each layer alone.
+    ///
+    /// With budgets they meet them; without, the first episodes' own limits, one each.
+    ///
+    /// - `losses`: what [`Session::losses`] gave
+    ///
+    /// # Errors
+    /// When a layer's weights cannot be rounded, or the integer programme fails.
+    pub fn starts(
+        &self,
+        plan: &Plan,
+        losses: &LossTable,
+    ) -> Result<Vec<BitwidthPolicy>, SearchError> {
+        let mut policies = Planner::IntegerProgramme.policies(plan, losses, STARTS_OVER_A_RANGE)?;
+        if plan.budgets.is_empty() {
+            return Ok(policies);
+        }
+        policies.extend(Planner::Greedy.policies(plan, losses, STARTS_OVER_A_RANGE)?);
         policies.extend(self.noise_starts(plan)?);
         let mut seen = HashSet::new();
         policies.retain(|policy| seen.insert(policy.key()));
@@ -130,15 +162,7 @@ impl Session {
         let table = self.noise(plan)?;
         let noise = |decision: Decision, bits: Bits| table.get(decision, bits);
         let cost = |policy: &BitwidthPolicy| plan.cost.cost(policy);
-        if !plan.budgets.is_empty() {
-            return Ok(starts(&plan.space, &plan.budgets, &noise, &cost));
-        }
-        let range = BudgetRange::of(&plan.space, &plan.cost, plan.objective);
-        let own = |index| {
-            let found = starts(&plan.space, &[range.limit_of(index)], &noise, &cost);
-            found.into_iter().next().unwrap_or_else(|| plan.cheapest())
-        };
-        Ok((0..STARTS_OVER_A_RANGE).map(own).collect())
+        Ok(starts(&plan.space, &plan.budgets, &noise, &cost))
     }
 
     /// What rounding adds to each layer relative to its signal, in every layer that reads it.
@@ -161,38 +185,66 @@ impl Session {
     }
 
     /// The KL divergence from float that each decision alone brings at each width, on some of
-    /// the search images.
+    /// the search images. What is known already is not measured again.
     ///
     /// # Errors
     /// When a network does not run, or the method does more than to round tensors.
     pub fn sensitivities(&self, plan: &Plan) -> Result<LossTable, SearchError> {
         let space = &plan.space;
-        let at = |&decision: &Decision| {
-            let Decision { layer: layer_index, operand } = decision;
-            let of_width = move |&bits: &Bits| SingleRounding { layer_index, operand, bits };
-            space.widths(decision).iter().map(of_width)
+        let wanted = single_roundings(plan);
+        let key = |one: &SingleRounding| {
+            (Decision { layer: one.layer_index, operand: one.operand }, one.bits)
         };
-        let wanted: Vec<SingleRounding> = space.decisions().iter().flat_map(at).collect();
-        let evaluator = self.search.first_images(self.sensitivity_images(plan, wanted.len()));
-        let mut prefix = PrefixEvaluator::new(&evaluator, self.quantizer.graph(), KEPT_BYTES)?;
+        let mut known = self.alone.known.borrow_mut();
+        let missing: Vec<SingleRounding> =
+            wanted.iter().copied().filter(|one| !known.contains_key(&key(one))).collect();
+        if !missing.is_empty() {
+            let evaluator = self.search.first_images(self.alone.n_images);
+            let mut prefix = PrefixEvaluator::new(&evaluator, self.quantizer.graph(), KEPT_BYTES)?;
+            sweep(&self.quantizer, &mut prefix, &missing, &mut |measured| {
+                known.extend(measured.iter().map(|one| (key(&one.rounding), *one)));
+                Ok::<(), SearchError>(())
+            })?;
+        }
         let mut table = LossTable::new(space.layers().len());
-        sweep(&self.quantizer, &mut prefix, &wanted, &mut |measured| {
-            for one in measured {
-                let SingleRounding { layer_index: layer, operand, bits } = one.rounding;
-                let kl = one.quality.kl.unwrap_or(f64::INFINITY);
-                table.set(Decision { layer, operand }, bits, kl);
-            }
-            Ok::<(), SearchError>(())
-        })?;
+        for one in &wanted {
+            let (decision, bits) = key(one);
+            let kl = known[&(decision, bits)].quality.kl.filter(|kl| !kl.is_nan());
+            table.set(decision, bits, kl.unwrap_or(f64::INFINITY));
+        }
         table.rise_with_fewer_bits(space);
         Ok(table)
     }
 
-    /// Images for so many single roundings; with the prefix kept, one costs half a pass.
-    fn sensitivity_images(&self, plan: &Plan, n_roundings: usize) -> usize {
-        let passes = SENSITIVITY_SHARE * f64::from(plan.request.episodes);
-        let images = passes * self.n_search_images() as f64 / (0.5 * n_roundings.max(1) as f64);
-        (images as usize).clamp(*SENSITIVITY_IMAGES.start(), *SENSITIVITY_IMAGES.end())
+    /// Takes single roundings as measured, such as by an earlier session on the same images.
+    pub fn know_sensitivities(&self, measured: impl IntoIterator<Item = MeasuredAlone>) {
+        let keyed = measured.into_iter().map(|one| {
+            let SingleRounding { layer_index: layer, operand, bits } = one.rounding;
+            ((Decision { layer, operand }, bits), one)
+        });
+        self.alone.known.borrow_mut().extend(keyed);
+    }
+
+    /// All single roundings that were measured or taken as known, by layer, tensor and bits.
+    pub fn known_sensitivities(&self) -> Vec<MeasuredAlone> {
+        let mut all: Vec<MeasuredAlone> = self.alone.known.borrow().values().copied().collect();
+        all.sort_by_key(|one| (one.rounding.layer_index, one.rounding.operand, one.rounding.bits));
+        all
+    }
+
+    /// The float network on the images that sensitivities are measured on.
+    pub fn sensitivity_float(&self) -> Measured {
+        self.search.first_images(self.alone.n_images).float()
+    }
+
+    /// Images that sensitivities are measured on, from the front of the search images.
+    pub fn n_sensitivity_images(&self) -> usize {
+        self.alone.n_images
+    }
+
+    /// SHA-256 over those and the calibration images, hexadecimal.
+    pub fn sensitivity_digest(&self) -> &str {
+        &self.alone.data_digest
     }
 
     /// Float and `policy` on the test images, which nothing was chosen by.
@@ -223,6 +275,34 @@ fn learned_in_floats(plan: &Plan, settings: EvaluationSettings) -> EvaluationSet
     let learns = plan.request.method.reconstruction.is_some() || plan.request.episode_finetune > 0;
     let arithmetic = if learns { Arithmetic::Float } else { settings.arithmetic };
     EvaluationSettings { arithmetic, ..settings }
+}
+
+impl Alone {
+    fn new(plan: &Plan, search: &Evaluator, splits: &Splits) -> Self {
+        let wanted = sensitivity_images(plan, single_roundings(plan).len(), search.n_images());
+        let n_images = search.first_images(wanted).n_images();
+        let digests = [splits.search.prefix_digest(n_images), splits.calibration.digest()];
+        let known = RefCell::default();
+        Self { n_images, data_digest: Images::joined_digest(&digests), known }
+    }
+}
+
+/// Every width of every decision.
+fn single_roundings(plan: &Plan) -> Vec<SingleRounding> {
+    let space = &plan.space;
+    let at = |&decision: &Decision| {
+        let Decision { layer: layer_index, operand } = decision;
+        let of_width = move |&bits: &Bits| SingleRounding { layer_index, operand, bits };
+        space.widths(decision).iter().map(of_width)
+    };
+    space.decisions().iter().flat_map(at).collect()
+}
+
+/// Images for so many single roundings; with the prefix kept, one costs half a pass.
+fn sensitivity_images(plan: &Plan, n_roundings: usize, n_search_images: usize) -> usize {
+    let passes = SENSITIVITY_SHARE * f64::from(plan.request.episodes);
+    let images = passes * n_search_images as f64 / (0.5 * n_roundings.max(1) as f64);
+    (images as usize).clamp(*SENSITIVITY_IMAGES.start(), *SENSITIVITY_IMAGES.end())
 }
 
 fn evaluator(

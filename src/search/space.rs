@@ -1,13 +1,15 @@
 //! What a search may choose: the widths of every layer, which layers are pinned, which layers
 //! share the tensor they read.
 
+use serde::{Deserialize, Serialize};
+
 use crate::{
     domain::{Bits, BitwidthPolicy, LayerBits, Operand},
     network::QuantizableLayer,
 };
 
 /// The widths one layer may have; one entry where there is nothing to choose.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LayerChoices {
     pub name: String,
     /// Ascending, at least one.
@@ -89,6 +91,11 @@ impl SearchSpace {
     /// What is decided in an episode, in the order of the layers, weights first.
     pub fn decisions(&self) -> &[Decision] {
         &self.decisions
+    }
+
+    /// Whether any activation has a choice; without, an episode is about weights alone.
+    pub fn decides_activations(&self) -> bool {
+        self.decisions.iter().any(|decision| decision.operand == Operand::Activation)
     }
 
     /// The widths to choose from, ascending.

@@ -5,8 +5,8 @@ use std::path::Path;
 use tokio::runtime::{Builder, Runtime};
 
 use super::{
-    Artifact, Checkpoint, ComparedRun, Run, RunQuery, RunSummary, SavedCheckpoint, Store,
-    StoreError, StoredSubject, SubjectId, TuningClaim, TuningStep,
+    Artifact, Checkpoint, ComparedRun, Run, RunQuery, RunSensitivities, RunSummary,
+    SavedCheckpoint, Store, StoreError, StoredSubject, SubjectId, TuningClaim, TuningStep,
 };
 use crate::domain::{
     BitwidthPolicy, EpisodeRecord, HessianTrace, MethodKey, Quality, QuantizationRecord,
@@ -91,6 +91,8 @@ wait_for! {
     fn quantizations(subject: SubjectId) -> Vec<QuantizationRecord>;
     fn keep_sensitivities(subject: SubjectId, method: &MethodKey, records: &[SensitivityRecord]) -> ();
     fn sensitivities(subject: SubjectId, method: &MethodKey) -> Vec<SensitivityRecord>;
+    fn link_sensitivities(run: RunId, subject: SubjectId, method: &MethodKey) -> ();
+    fn run_sensitivities(run: RunId) -> Option<RunSensitivities>;
     fn keep_hessian_traces(subject: SubjectId, probes: u32, probed_images: u64, traces: &[HessianTrace]) -> ();
     fn hessian_traces(subject: SubjectId, probes: u32, probed_images: u64) -> Vec<HessianTrace>;
     fn create_tuning(description: &TuningDescription) -> TuningClaim;

@@ -259,7 +259,7 @@ fn quantization(row: &SqliteRow) -> SqlxResult<QuantizationRecord> {
     })
 }
 
-fn sensitivity(row: &SqliteRow) -> SqlxResult<SensitivityRecord> {
+pub(super) fn sensitivity(row: &SqliteRow) -> SqlxResult<SensitivityRecord> {
     Ok(SensitivityRecord {
         layer_index: count(row, "layer_index")? as usize,
         name: row.try_get("name")?,

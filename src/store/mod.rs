@@ -14,6 +14,7 @@ mod measurements;
 mod open;
 mod owner;
 mod rows;
+mod run_sensitivities;
 mod runs;
 mod tunings;
 
@@ -33,6 +34,7 @@ pub use error::StoreError;
 pub use lease::LEASE;
 pub use list::{BestSummary, ComparedRun, RunQuery, RunSort, RunSummary};
 pub use measurements::{StoredSubject, SubjectId};
+pub use run_sensitivities::RunSensitivities;
 pub use runs::Run;
 pub use tunings::{TuningClaim, TuningStep};
 

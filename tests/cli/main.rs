@@ -1,7 +1,10 @@
 //! The real program in a temporary folder: what is typed, what comes out, how it ends.
 
 mod common;
+mod contest;
+mod explanation;
 mod finetune;
+mod haq;
 mod inspect;
 mod integer;
 mod quantize;

@@ -7,11 +7,11 @@ use std::{
 
 use crate::common::{Folder, SMALL_SEARCH, episodes};
 
-/// Starts the small search and gives up on it once `n` episodes are in the database.
-fn killed_after(folder: &Folder, n: u64) {
+/// Starts a search and gives up on it once `n` episodes are in the database.
+fn killed_after(folder: &Folder, arguments: &[&str], n: u64) {
     let mut child = Command::new(assert_cmd::cargo::cargo_bin("haq"))
         .current_dir(folder.path())
-        .args(SMALL_SEARCH)
+        .args(arguments)
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn()
@@ -40,14 +40,22 @@ fn n_episodes(folder: &Folder) -> u64 {
 
 #[test]
 fn a_killed_search_goes_on_with_exactly_the_episodes_it_would_have_had() {
-    let undisturbed = Folder::new();
-    undisturbed.haq(SMALL_SEARCH).assert().success();
-    let expected = episodes(&undisturbed, 1);
-
     // Once among the reference policies, once in the warm-up, once while the agent learns.
-    for n in [2, 12, 29] {
+    check_resumed(SMALL_SEARCH, &[2, 12, 29]);
+}
+
+#[test]
+fn a_killed_search_of_the_paper_goes_on_alike() {
+    check_resumed(&[SMALL_SEARCH, &["--strategy", "haq"]].concat(), &[12, 33]);
+}
+
+fn check_resumed(arguments: &[&str], killed_at: &[u64]) {
+    let undisturbed = Folder::new();
+    undisturbed.haq(arguments).assert().success();
+    let expected = episodes(&undisturbed, 1);
+    for &n in killed_at {
         let folder = Folder::new();
-        killed_after(&folder, n);
+        killed_after(&folder, arguments, n);
         let before = folder.json(&["runs", "list"])["runs"][0].clone();
         if before["state"] == "completed" {
             continue;

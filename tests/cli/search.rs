@@ -181,7 +181,7 @@ fn policies_are_better_after_a_brief_training() {
     assert!(trained.0 > rounded.0, "{rounded:?} {trained:?}");
     assert_eq!(quality(&["--episode-finetune", "40", "--threads", "1"]), trained);
 
-    let learned = ["--method", "codebook", "--episode-finetune", "--strategy", "random"];
+    let learned = ["--method", "dynamic", "--episode-finetune", "--strategy", "random"];
     let (message, code) = folder.failure(&[SMALL_SEARCH, &learned].concat());
-    assert!(message.contains("codebook") && message.contains("gptq") && code == 1, "{message}");
+    assert!(message.contains("dynamic") && message.contains("gptq") && code == 1, "{message}");
 }

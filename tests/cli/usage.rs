@@ -18,6 +18,17 @@ fn mistakes_are_named_with_their_exit_code() {
         ),
         (&["search", "--hw", "edge-tpu", "--budget", "latency=0.6"], 3, "fewer bits buy no cycles"),
         (&["search", "--hw", "bismo-edge", "--budget", "size=1B"], 3, "cannot be reached"),
+        (&["search", "--hw", "bismo-edge", "--strategy", "haq"], 2, "--budget latency=0.6"),
+        (
+            &["search", "--hw", "bismo-edge", "--method", "codebook", "--budget", "latency=0.5"],
+            2,
+            "latency=0.5 cannot be promised; give a budget on size",
+        ),
+        (
+            &["search", "--hw", "edge-tpu", "--method", "codebook", "--activation-bits", "4"],
+            2,
+            "leave out --activation-bits",
+        ),
         (&["search", "--hw", "edge-tpu", "--weight-bits", "9"], 2, "1 to 8"),
         (&["search", "--hw", "edge-tpu", "--weight-bits", "8"], 1, "nothing to choose"),
         (&["search", "--hw", "edge-tpu", "--pin", "nose=4"], 1, "no layer \"nose\""),

@@ -42,6 +42,8 @@ fn splits_follow_the_seed_and_nothing_else() {
     let fewer = load(1, SplitLimits { search: Some(10), ..NO_LIMITS });
     assert_eq!(fewer.search.ids(), &first.search.ids()[..10]);
     assert_eq!(class_counts(&fewer.search), [1; 10]);
+    assert_eq!(first.search.prefix_digest(10), fewer.search.digest());
+    assert_ne!(first.search.prefix_digest(11), fewer.search.digest());
     assert_eq!(fewer.test.ids(), first.test.ids());
 }
 

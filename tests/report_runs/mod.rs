@@ -278,6 +278,7 @@ pub fn run(plan: &Plan) -> RunView {
             tested: Vec::new(),
         },
         best_layers: best.map_or(Vec::new(), |best| world.layer_costs(&best.policy)),
+        explanation: Vec::new(),
         tested: Vec::new(),
         exploration: (0..episodes.len())
             .map(|episode| 0.5 * 0.985f64.powi((episode as i32 - 47).max(0)))

@@ -8,7 +8,7 @@ use haq::{
     store::BlockingStore,
 };
 
-use crate::common::{assert_sound, bits, sql, temporary};
+use crate::common::{KEY, assert_sound, bits, description, sql, temporary};
 
 pub fn subject(seed: u64) -> SubjectDescription {
     SubjectDescription {
@@ -128,4 +128,31 @@ fn figures_come_back_as_they_were_kept_and_newer_ones_replace_them() {
     for table in ["quantizations", "sensitivities", "hessian_traces"] {
         assert_eq!(sql(&path, &format!("SELECT count(*) FROM {table}")), ["0"], "{table}");
     }
+}
+
+#[test]
+fn runs_share_sensitivities_and_losing_one_run_loses_none() {
+    let (_folder, path) = temporary();
+    let store = BlockingStore::open(&path).unwrap();
+    let runs = [(); 2].map(|()| store.create_run(&description(), KEY).unwrap());
+    assert_eq!(store.run_sensitivities(runs[0]).unwrap(), None);
+    let id = store.add_subject(&subject(0), &float(), 0.5).unwrap().id;
+    for run in runs {
+        store.link_sensitivities(run, id, &method("gptq")).unwrap();
+    }
+    let found = |run| store.run_sensitivities(run).unwrap().unwrap();
+    assert_eq!(found(runs[1]).records, [], "nothing is measured yet");
+    let singles = [single(0, Operand::Weight, 2), single(0, Operand::Activation, 2)];
+    store.keep_sensitivities(id, &method("gptq"), &singles).unwrap();
+    store.keep_sensitivities(id, &method("mse"), &[single(1, Operand::Weight, 2)]).unwrap();
+    for run in runs {
+        assert_eq!(found(run).records, singles);
+        assert_eq!((found(run).subject, found(run).images), (id, 449));
+    }
+    store.interrupt(runs[0]).unwrap();
+    store.delete_run(runs[0]).unwrap();
+    assert_eq!(store.run_sensitivities(runs[0]).unwrap(), None);
+    assert_eq!(found(runs[1]).records, singles);
+    drop(store);
+    assert_sound(&path);
 }

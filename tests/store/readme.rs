@@ -26,8 +26,9 @@ fn every_documented_query_answers() {
     }
     let subject = store.add_subject(&subject(0), &float(), 0.5).unwrap().id;
     store.keep_quantization(subject, &row("gptq", bits(4, 8), 0.97)).unwrap();
-    let single = single(0, Operand::Weight, 4);
-    store.keep_sensitivities(subject, &method("gptq"), &[single]).unwrap();
+    let singles = [single(0, Operand::Weight, 4), single(1, Operand::Weight, 4)];
+    store.keep_sensitivities(subject, &method("gptq"), &singles).unwrap();
+    store.link_sensitivities(run, subject, &method("gptq")).unwrap();
     store.keep_hessian_traces(subject, 50, 256, &[trace(0)]).unwrap();
     let claim = store.create_tuning(&tuning(Some(run))).unwrap();
     for (epoch, top1) in [(0, 0.5), (1, 0.9)] {

@@ -60,6 +60,9 @@ pub struct RunsCompareArgs {
     /// Numbers of the runs
     #[arg(required = true, num_args = 2..)]
     pub runs: Vec<i64>,
+    /// SVG or PNG file: quality and hypervolume by evaluations and seconds, seeds as bands
+    #[arg(long, value_name = "FILE")]
+    pub plot: Option<PathBuf>,
     /// Print as CSV
     #[arg(long, conflicts_with = "json")]
     pub csv: bool,

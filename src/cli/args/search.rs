@@ -1,6 +1,6 @@
 //! What can be typed after `haq search` and `haq resume`.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, str::FromStr};
 
 use clap::Args;
 
@@ -11,31 +11,82 @@ use crate::{
     search::{BitList, Pins},
 };
 
+/// One strategy, several with commas, or all of them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StrategyList {
+    /// At least one, each once.
+    pub strategies: Vec<Strategy>,
+    /// Whether all were asked for: those that can.
+    pub is_all: bool,
+}
+
+impl StrategyList {
+    /// Of one strategy its own; several get equally many, which is what makes them comparable.
+    pub fn usual_episodes(&self) -> u32 {
+        match self.strategies[..] {
+            [strategy] => strategy.usual_episodes(),
+            _ => Strategy::default().usual_episodes(),
+        }
+    }
+}
+
+impl FromStr for StrategyList {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if text == "all" {
+            return Ok(Self { strategies: Strategy::ALL.to_vec(), is_all: true });
+        }
+        let mut strategies = Vec::new();
+        for word in text.split(',') {
+            let strategy: Strategy = word.trim().parse()?;
+            if !strategies.contains(&strategy) {
+                strategies.push(strategy);
+            }
+        }
+        Ok(Self { strategies, is_all: false })
+    }
+}
+
+fn strategy_help() -> String {
+    let words: Vec<&str> = Strategy::ALL.into_iter().map(Strategy::word).collect();
+    format!("Who proposes policies: {}; several with commas, or all", words.join(", "))
+}
+
 #[derive(Debug, Clone, Args)]
 pub struct SearchArgs {
     #[command(flatten)]
     pub input: InputArgs,
     #[command(flatten)]
     pub machine: MachineArgs,
-    /// Hardware profile: a file, or the name of one in ./hw-profiles or built in
-    #[arg(long, value_name = "PROFILE")]
-    pub hw: String,
+    /// Hardware profile: a file, or the name of one in ./hw-profiles or built in; repeatable: a
+    /// run for each device, and what each policy costs on the others
+    #[arg(long, required = true, value_name = "PROFILE")]
+    pub hw: Vec<String>,
     /// Limit on latency, energy, size or memory: a ratio to 8/8 (latency=0.6) or a value with
     /// its unit (latency=5ms, energy=2mJ, size=1.1MB, memory=512KB); repeatable
     #[arg(long, value_name = "COST=LIMIT")]
     pub budget: Vec<BudgetRequest>,
-    /// Policies to try
-    #[arg(long, default_value_t = 200, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
-    pub episodes: u32,
-    /// Who proposes policies: ddpg, random, uniform, greedy, ilp or evolution
-    #[arg(long, default_value_t = Strategy::Ddpg, value_name = "NAME")]
-    pub strategy: Strategy,
+    /// Policies to try; where absent 200, with --strategy haq alone 600
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub episodes: Option<u32>,
+    #[arg(long, default_value = "ddpg", value_name = "NAMES", help = strategy_help())]
+    pub strategy: StrategyList,
+    /// So many seeds, counted from --seed, of every strategy that draws: a table compares them
+    #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub repeats: u32,
+    /// With several strategies or seeds: run again what the database has already
+    #[arg(long)]
+    pub again: bool,
     /// Quality to keep: top1, top5, or without labels agreement, kl, mse
     #[arg(long, default_value_t = Measure::Top1, value_name = "NAME")]
     pub measure: Measure,
     /// Equal seeds give equal episodes
     #[arg(long, default_value_t = 0, value_name = "N")]
     pub seed: u64,
+    /// Which image lands in which split; --seed where absent
+    #[arg(long, value_name = "N")]
+    pub split_seed: Option<u64>,
     /// Weight widths to choose from: 2-8 or 2,4,8; what the profile can use where absent
     #[arg(long, value_name = "BITS")]
     pub weight_bits: Option<BitList>,

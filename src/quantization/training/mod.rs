@@ -9,6 +9,8 @@
 //! et al. 2018, "PACT"; Hubara et al. 2016, "Binarized Neural Networks"; Hinton et al. 2015 for
 //! the distillation. We differ from the first in that clips and steps start from the
 //! post-training grids and not from the first batches.
+//!
+//! [`train_codebooks`] does the like for weights that share values.
 
 mod batches;
 mod checkpoint;
@@ -23,10 +25,12 @@ mod reference;
 mod rounding;
 mod session;
 mod settings;
+mod shared;
 mod state;
 mod tuned;
 
 pub use batches::TrainingImages;
 pub use session::{EpochReport, StepReport, Training};
 pub use settings::{Augmentation, BatchNormTraining, RangeLearning, TrainingSettings};
+pub use shared::train_codebooks;
 pub use tuned::{TunedLayer, TunedNetwork, TunedRounding};

@@ -200,7 +200,7 @@ impl Blueprint {
 }
 
 /// The constant bias of the layer that writes `output`.
-fn bias_of(graph: &Graph, output: TensorId) -> Option<(TensorId, Tensor)> {
+pub fn bias_of(graph: &Graph, output: TensorId) -> Option<(TensorId, Tensor)> {
     let node = &graph.nodes()[graph.producer(output)?];
     let id = node.input(2)?;
     let array = graph.constant(id).filter(|array| array.as_f32().is_some())?;

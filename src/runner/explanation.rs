@@ -1,0 +1,53 @@
+//! A stored run's best policy, explained layer by layer.
+
+use std::collections::HashMap;
+
+use crate::{
+    domain::{EpisodeRecord, LayerExplanation, RunId},
+    report::cost_shares,
+    runner::{RunnerError, config::RunConfig},
+    search::{Decision, Explained, SearchSpace, explain},
+    store::{BlockingStore, Run},
+};
+
+/// Why each layer of the run's best policy has its bits; empty while there is none, and for runs
+/// from before their choices were kept.
+///
+/// # Errors
+/// When the run was stored in a form that this program does not read.
+pub fn explanation(
+    store: &BlockingStore,
+    id: RunId,
+    run: &Run,
+    episodes: &[EpisodeRecord],
+    config: &RunConfig,
+) -> Result<Vec<LayerExplanation>, RunnerError> {
+    let best = episodes.iter().find(|record| Some(record.index) == run.result.best_episode);
+    let Some(best) = best else { return Ok(Vec::new()) };
+    let n_layers = best.policy.len();
+    if config.choices.len() != n_layers || best.proposed.len() != n_layers {
+        return Ok(Vec::new());
+    }
+    let settings = |reason| RunnerError::Settings { run: id, reason };
+    let space = SearchSpace::new(config.choices.clone()).map_err(settings)?;
+    let model = config.cost_model(id, run.description.batch)?;
+    let layers = model.network(best.policy.layers()).layers;
+    let measured = store.run_sensitivities(id)?.map_or(Vec::new(), |known| known.records);
+    let kl: HashMap<_, f64> = measured
+        .iter()
+        .filter_map(|one| {
+            let decision = Decision { layer: one.layer_index, operand: one.operand };
+            Some(((decision, one.bits), one.quality.kl?))
+        })
+        .collect();
+    Ok(explain(&Explained {
+        space: &space,
+        proposed: &best.proposed,
+        policy: &best.policy,
+        cost: &model,
+        budgets: &run.description.budgets,
+        objective: run.description.objective,
+        cost_shares: &cost_shares(&layers, run.description.objective),
+        kl: &|decision, bits| kl.get(&(decision, bits)).copied(),
+    }))
+}

@@ -1,0 +1,321 @@
+//! The default search: an agent that learns mostly from a model of the loss, and a local search
+//! on that model that refines what the agent proposes.
+//!
+//! Every judged policy corrects the model ([`Surrogate`]); between evaluations the agent plays
+//! episodes that only the model judges (Sutton's Dyna). A proposal starts from the agent's policy,
+//! from the best known for the budget or from an integer programme on the corrected losses, in
+//! turn, and is refined under the most likely version of the model or one drawn near it, so that
+//! it is both good and worth knowing.
+//!
+//! Source of the agent: HAQ, section 3, with Lillicrap et al. 2016. We differ: actions leave the
+//! budgets reachable, so that what is executed is what is remembered; the budget and what is left
+//! of it are seen; a step's return is the episode's, with nothing bootstrapped; the reward is
+//! minus the logarithm of the loss.
+
+mod view;
+mod world;
+
+use std::collections::HashSet;
+
+use haq_agent::{
+    Ddpg, DdpgConfig, Transition,
+    checkpoint::{decode_transitions, encode_transitions},
+};
+
+use self::world::{Step, World};
+use crate::{
+    domain::{Bits, BitwidthPolicy, Budget, EpisodeKind, Layer},
+    search::{
+        error::SearchError,
+        ilp::least_loss,
+        limits::{Limits, share_of},
+        loss_table::LossTable,
+        proposer::{EpisodeContext, Judgement, Proposal, Proposer, ProposerState, stream},
+        refine::Refinement,
+        run::PolicyCost,
+        space::{Decision, SearchSpace},
+        surrogate::{Forecast, Surrogate},
+    },
+};
+
+/// Episodes that only the model judges, before the first proposal.
+const FIRST_MODEL_EPISODES: u32 = 256;
+
+/// The same after every episode.
+const MODEL_EPISODES: u32 = 4;
+
+/// How far from the most likely version of the model a drawn one lies, relative to what is still
+/// possible. With 1, and as many unknowns as there are widths, what looks best is what is known
+/// least.
+const BOLDNESS: f64 = 0.3;
+
+/// Losses below this are all as good.
+const LEAST_LOSS: f64 = 1e-6;
+
+/// Where a proposal starts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Base {
+    Agent,
+    /// The best policy known for the budgets.
+    Incumbent,
+    /// What is the least sum of losses as they are foretold.
+    Programme,
+}
+
+/// How one proposal is made.
+#[derive(Debug, Clone, Copy)]
+struct Turn {
+    base: Base,
+    /// Whether the most likely version of the model is believed, or one drawn.
+    is_certain: bool,
+}
+
+impl Turn {
+    fn of(proposal_index: u32) -> Self {
+        let base = match proposal_index % 8 {
+            0 | 2 | 4 => Base::Agent,
+            6 => Base::Programme,
+            _ => Base::Incumbent,
+        };
+        Self { base, is_certain: proposal_index % 4 < 2 }
+    }
+}
+
+/// What a search is about, as the agent has to know it.
+pub struct DdpgInputs<'a> {
+    pub space: SearchSpace,
+    pub cost: Box<dyn PolicyCost>,
+    pub limits: Limits,
+    /// One for each layer of the space.
+    pub layers: &'a [Layer],
+    /// What each tensor loses alone.
+    pub losses: LossTable,
+    /// Policies proposed first.
+    pub starts: Vec<BitwidthPolicy>,
+    pub seed: u64,
+}
+
+/// Proposes with a DDPG agent and a model of the loss.
+pub struct DdpgProposer {
+    world: World,
+    surrogate: Surrogate,
+    agent: Ddpg,
+    starts: Vec<BitwidthPolicy>,
+    seed: u64,
+    /// Every judged policy and its loss.
+    judged: Vec<(BitwidthPolicy, f64)>,
+    known: HashSet<BitwidthPolicy>,
+    /// The budgets of the episode that waits for its judgement, and where they lie.
+    pending: (Vec<Budget>, f32),
+    /// Transitions that no checkpoint holds yet.
+    fresh: Vec<Transition>,
+}
+
+impl DdpgProposer {
+    /// # Errors
+    /// When a hyper-parameter is out of range.
+    pub fn new(inputs: DdpgInputs<'_>) -> Result<Self, SearchError> {
+        let seed = inputs.seed;
+        Self::with_agent(inputs, |n_features| {
+            Ddpg::new(agent_config(), n_features, seed).map_err(agent_error)
+        })
+    }
+
+    /// Goes on from what [`Proposer::state`] gave: the last state, and all memory parts in order.
+    /// It then has to [`Proposer::witness`] every policy that was judged before.
+    ///
+    /// # Errors
+    /// When the parts are damaged or from another configuration.
+    pub fn restore(
+        inputs: DdpgInputs<'_>,
+        state: &[u8],
+        memory: &[Vec<u8>],
+    ) -> Result<Self, SearchError> {
+        let damaged = |error: haq_agent::CheckpointError| SearchError::Resume(error.to_string());
+        let mut transitions = Vec::new();
+        for part in memory.iter().filter(|part| !part.is_empty()) {
+            transitions.extend(decode_transitions(part).map_err(damaged)?);
+        }
+        Self::with_agent(inputs, |_| {
+            Ddpg::resume(agent_config(), state, transitions).map_err(damaged)
+        })
+    }
+
+    fn with_agent(
+        inputs: DdpgInputs<'_>,
+        make: impl FnOnce(usize) -> Result<Ddpg, SearchError>,
+    ) -> Result<Self, SearchError> {
+        let DdpgInputs { space, cost, limits, layers, losses, starts, seed } = inputs;
+        let surrogate = Surrogate::new(space.clone(), &losses);
+        let world = World::new(space, cost, limits, layers, &surrogate);
+        let agent = make(world.n_features())?;
+        Ok(Self {
+            world,
+            surrogate,
+            agent,
+            starts,
+            seed,
+            judged: Vec::new(),
+            known: HashSet::new(),
+            pending: (Vec::new(), 0.0),
+            fresh: Vec::new(),
+        })
+    }
+
+    /// The agent learns from one episode.
+    fn end_episode(&mut self, steps: Vec<Step>, log_loss: f64) -> Result<(), SearchError> {
+        for Step { observation, action } in steps {
+            let transition = Transition {
+                next_observation: observation.clone(),
+                observation,
+                action,
+                reward: -log_loss as f32,
+                not_done: false,
+            };
+            self.agent.observe(transition.clone()).map_err(agent_error)?;
+            self.fresh.push(transition);
+        }
+        self.agent.end_episode().map_err(agent_error)?;
+        Ok(())
+    }
+
+    /// Plays episodes that the model judges.
+    fn dream(&mut self, n_episodes: u32) -> Result<(), SearchError> {
+        let forecast = self.surrogate.mean();
+        for _ in 0..n_episodes {
+            let share = share_of(self.agent.episode());
+            let budgets = self.world.budgets(share);
+            let agent = &mut self.agent;
+            let walk = self.world.walk(&budgets, share as f32, &mut |seen| agent.explore(seen));
+            let log_loss = self.surrogate.log_loss(&forecast, &walk.policy);
+            self.end_episode(walk.steps, log_loss.max(LEAST_LOSS.ln()))?;
+        }
+        Ok(())
+    }
+
+    /// The judged policy with the least loss that meets the budgets.
+    fn incumbent(&self, budgets: &[Budget]) -> Option<&BitwidthPolicy> {
+        let meeting = self
+            .judged
+            .iter()
+            .filter(|(policy, _)| Budget::all_met(budgets, &self.world.cost(policy)));
+        meeting.min_by(|a, b| a.1.total_cmp(&b.1)).map(|(policy, _)| policy)
+    }
+
+    fn of_agent(&mut self, context: &EpisodeContext<'_>) -> BitwidthPolicy {
+        let agent = &mut self.agent;
+        let mut explore = |seen: &[f32]| agent.explore(seen);
+        self.world.walk(context.budgets, context.budget_share, &mut explore).policy
+    }
+
+    /// The least sum of losses, each as the forecast corrects it.
+    fn of_programme(
+        &self,
+        context: &EpisodeContext<'_>,
+        forecast: &Forecast,
+    ) -> Result<BitwidthPolicy, SearchError> {
+        let near = self.incumbent(context.budgets).unwrap_or(self.world.way_out());
+        let loss = |decision: Decision, bits: Bits| self.surrogate.part(forecast, decision, bits);
+        let cost = |policy: &BitwidthPolicy| self.world.cost(policy);
+        least_loss(self.world.space(), context.budgets, &loss, &cost, near)
+    }
+
+    /// `base` made better under `forecast`; a policy that was not judged before, where one is near.
+    fn refined(
+        &self,
+        base: BitwidthPolicy,
+        budgets: &[Budget],
+        forecast: &Forecast,
+        rng: &mut rand_chacha::ChaCha8Rng,
+    ) -> BitwidthPolicy {
+        let loss = |policy: &BitwidthPolicy| self.surrogate.log_loss(forecast, policy);
+        let is_allowed = |policy: &BitwidthPolicy| {
+            Budget::all_met(budgets, &self.world.cost(policy)) && !self.known.contains(policy)
+        };
+        let space = self.world.space();
+        let refinement = Refinement { space, loss: &loss, is_allowed: &is_allowed };
+        refinement.of(&base, rng).unwrap_or(base)
+    }
+}
+
+impl Proposer for DdpgProposer {
+    fn propose(&mut self, context: &EpisodeContext<'_>) -> Result<Option<Proposal>, SearchError> {
+        if self.agent.episode() == 0 {
+            self.dream(FIRST_MODEL_EPISODES)?;
+        }
+        self.pending = (context.budgets.to_vec(), context.budget_share);
+        if let Some(start) = self.starts.get(context.proposal_index as usize) {
+            return Ok(Some(Proposal { policy: start.clone(), kind: EpisodeKind::Start }));
+        }
+        let mut rng = stream(self.seed, "ddpg", context.proposal_index.into());
+        let turn = Turn::of(context.proposal_index);
+        let forecast = match turn.is_certain {
+            true => self.surrogate.mean(),
+            false => self.surrogate.sample(BOLDNESS, &mut rng),
+        };
+        let base = match turn.base {
+            Base::Agent => self.of_agent(context),
+            Base::Incumbent => match self.incumbent(context.budgets) {
+                Some(policy) => policy.clone(),
+                None => self.of_agent(context),
+            },
+            Base::Programme => self.of_programme(context, &forecast)?,
+        };
+        let foretold = self.surrogate.log_loss(&forecast, &base);
+        let policy = self.refined(base, context.budgets, &forecast, &mut rng);
+        tracing::debug!(
+            base = ?turn.base,
+            foretold = foretold.exp(),
+            refined = self.surrogate.log_loss(&forecast, &policy).exp(),
+            "a proposal was refined"
+        );
+        Ok(Some(Proposal { policy, kind: EpisodeKind::Proposal }))
+    }
+
+    fn learn(&mut self, judgement: &Judgement<'_>) -> Result<(), SearchError> {
+        let forecast = self.surrogate.mean();
+        tracing::debug!(
+            foretold = self.surrogate.log_loss(&forecast, judgement.executed).exp(),
+            loss = judgement.loss,
+            "a policy was judged"
+        );
+        self.witness(judgement);
+        if judgement.loss.is_finite() {
+            let (budgets, share) = std::mem::take(&mut self.pending);
+            let steps = self.world.retrace(judgement.executed, &budgets, share);
+            self.end_episode(steps, judgement.loss.max(LEAST_LOSS).ln())?;
+        }
+        self.dream(MODEL_EPISODES)
+    }
+
+    fn witness(&mut self, judgement: &Judgement<'_>) {
+        let &Judgement { executed, loss, .. } = judgement;
+        if self.known.insert(executed.clone()) {
+            self.surrogate.add(executed, loss);
+            self.judged.push((executed.clone(), loss));
+        }
+    }
+
+    fn state(&mut self) -> ProposerState {
+        let memory = encode_transitions(self.fresh.iter());
+        self.fresh.clear();
+        ProposerState { state: self.agent.state(), memory }
+    }
+}
+
+fn agent_error(error: impl std::fmt::Display) -> SearchError {
+    SearchError::Agent(error.to_string())
+}
+
+/// Smaller than the paper's, for it learns far more often.
+fn agent_config() -> DdpgConfig {
+    DdpgConfig {
+        hidden_units: [64, 64],
+        actor_learning_rate: 1e-3,
+        discount: 0.0,
+        replay_capacity: 1 << 14,
+        noise_sigma: 0.3,
+        noise_decay: 0.99,
+        ..DdpgConfig::default()
+    }
+}

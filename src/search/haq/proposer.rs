@@ -1,0 +1,141 @@
+//! The paper's agent as a proposer.
+
+use haq_agent::{
+    Ddpg, DdpgConfig, Transition,
+    checkpoint::{decode_transitions, encode_transitions},
+};
+
+use crate::{
+    domain::{EpisodeKind, Layer},
+    search::{
+        action::bits_of_action,
+        error::SearchError,
+        haq::observer::HaqObserver,
+        proposer::{EpisodeContext, Judgement, Proposal, Proposer, ProposerState},
+        space::SearchSpace,
+    },
+};
+
+/// Episodes of `layers` transitions that the replay buffer of HAQ's code holds: half as many of
+/// ours where activations are decided too.
+const REPLAY_EPISODES: usize = 128;
+
+/// Proposes as the paper does.
+///
+/// What the agent remembers is the action it took, also where the budget's repair overruled it:
+/// the paper and its code learn from the original action and accept the mismatch.
+pub struct HaqProposer {
+    space: SearchSpace,
+    observer: HaqObserver,
+    agent: Ddpg,
+    /// What was seen and done in the episode that waits for its judgement.
+    steps: Vec<Step>,
+    /// Transitions of the last episode, as the agent writes them.
+    last_memory: Vec<u8>,
+}
+
+struct Step {
+    observation: Vec<f32>,
+    action: f32,
+}
+
+impl HaqProposer {
+    /// - `layers`: those of the network, one for each of the space's
+    ///
+    /// # Errors
+    /// When the agent refuses its settings.
+    pub fn new(space: SearchSpace, layers: &[Layer], seed: u64) -> Result<Self, SearchError> {
+        let observer = HaqObserver::new(layers, &space);
+        let agent = Ddpg::new(config(&space), observer.n_features(), seed).map_err(agent_error)?;
+        Ok(Self::with_agent(space, observer, agent))
+    }
+
+    /// Goes on from what [`Proposer::state`] gave: the last state, and all memory parts in order.
+    ///
+    /// # Errors
+    /// When the parts are damaged or from another network.
+    pub fn restore(
+        space: SearchSpace,
+        layers: &[Layer],
+        state: &[u8],
+        memory: &[Vec<u8>],
+    ) -> Result<Self, SearchError> {
+        let damaged = |error: haq_agent::CheckpointError| SearchError::Resume(error.to_string());
+        let mut transitions = Vec::new();
+        for part in memory.iter().filter(|part| !part.is_empty()) {
+            transitions.extend(decode_transitions(part).map_err(damaged)?);
+        }
+        let observer = HaqObserver::new(layers, &space);
+        let agent = Ddpg::resume(config(&space), state, transitions).map_err(damaged)?;
+        Ok(Self::with_agent(space, observer, agent))
+    }
+
+    fn with_agent(space: SearchSpace, observer: HaqObserver, agent: Ddpg) -> Self {
+        Self { space, observer, agent, steps: Vec::new(), last_memory: Vec::new() }
+    }
+
+    /// Every transition carries the reward that the finished episode earned.
+    fn transitions(&self, reward: f32) -> Vec<Transition> {
+        let last = self.steps.len().saturating_sub(1);
+        let transition = |(index, step): (usize, &Step)| Transition {
+            observation: step.observation.clone(),
+            action: step.action,
+            reward,
+            next_observation: self.steps[(index + 1).min(last)].observation.clone(),
+            not_done: index != last,
+        };
+        self.steps.iter().enumerate().map(transition).collect()
+    }
+}
+
+/// The agent's own defaults are the paper's; only the replay's length follows the network.
+fn config(space: &SearchSpace) -> DdpgConfig {
+    let replay_capacity = REPLAY_EPISODES * space.layers().len();
+    DdpgConfig { replay_capacity, ..DdpgConfig::default() }
+}
+
+fn agent_error(error: impl std::fmt::Display) -> SearchError {
+    SearchError::Agent(error.to_string())
+}
+
+impl Proposer for HaqProposer {
+    fn propose(&mut self, _: &EpisodeContext<'_>) -> Result<Option<Proposal>, SearchError> {
+        let warm_up = self.agent.is_warming_up();
+        let mut policy = self.space.widest();
+        let mut previous_width = 1.0;
+        self.steps.clear();
+        for &decision in self.space.decisions() {
+            let observation = self.observer.observe(decision, previous_width);
+            let action = self.agent.explore(&observation);
+            let widths = self.space.widths(decision);
+            let bits = bits_of_action(action, widths);
+            let widest = widths[widths.len() - 1];
+            previous_width = f32::from(bits.get()) / f32::from(widest.get());
+            self.space.set(&mut policy, decision, bits);
+            self.steps.push(Step { observation, action });
+        }
+        let kind = if warm_up { EpisodeKind::WarmUp } else { EpisodeKind::Proposal };
+        Ok(Some(Proposal { policy, kind }))
+    }
+
+    fn learn(&mut self, judgement: &Judgement<'_>) -> Result<(), SearchError> {
+        let transitions = self.transitions(judgement.reward as f32);
+        self.last_memory = encode_transitions(transitions.iter());
+        for transition in transitions {
+            self.agent.observe(transition).map_err(agent_error)?;
+        }
+        let report = self.agent.end_episode().map_err(agent_error)?;
+        tracing::debug!(
+            episode.index = report.episode,
+            updates = report.updates,
+            sigma = report.sigma,
+            baseline = report.baseline,
+            "the agent learned"
+        );
+        Ok(())
+    }
+
+    fn state(&mut self) -> ProposerState {
+        ProposerState { state: self.agent.state(), memory: std::mem::take(&mut self.last_memory) }
+    }
+}
