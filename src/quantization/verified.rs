@@ -22,9 +22,17 @@ impl Evaluator {
     /// # Errors
     /// When the network does not run in floats.
     pub fn verified(mut self, graph: &Graph) -> Result<Self, QuantizationError> {
-        if self.arithmetic() == Arithmetic::Codes && !self.codes_agree(graph)? {
-            tracing::warn!("codes and floats disagree on the first images; floats are used");
-            self.settings_mut().arithmetic = Arithmetic::Float;
+        if self.arithmetic() == Arithmetic::Codes {
+            let on_codes = Executable::in_arithmetic(graph, self.device(), Arithmetic::Codes)?;
+            // Where the method leaves no codes there is nothing to gain.
+            let has_codes = on_codes.n_layers_on_codes() > 0;
+            let agrees = has_codes && self.codes_agree(graph, &on_codes)?;
+            if has_codes && !agrees {
+                tracing::warn!("codes and floats disagree on the first images; floats are used");
+            }
+            if !agrees {
+                self.settings_mut().arithmetic = Arithmetic::Float;
+            }
         }
         Ok(self)
     }
@@ -34,12 +42,8 @@ impl Evaluator {
         self.settings().arithmetic
     }
 
-    fn codes_agree(&self, graph: &Graph) -> Result<bool, QuantizationError> {
+    fn codes_agree(&self, graph: &Graph, on_codes: &Executable) -> Result<bool, QuantizationError> {
         let batch = &self.batches()[0];
-        let on_codes = Executable::in_arithmetic(graph, self.device(), Arithmetic::Codes)?;
-        if on_codes.n_layers_on_codes() == 0 {
-            return Ok(false);
-        }
         let Ok(codes) = on_codes.run(&batch.images) else { return Ok(false) };
         let floats = Executable::new(graph, self.device())?.run(&batch.images)?.flatten(1, -1);
         Ok(agree(batch.float_outputs(), &floats, &codes.flatten(1, -1)))

@@ -64,6 +64,7 @@ fn ddpg_inputs<'a>(plan: &'a Plan, session: &Session) -> Result<DdpgInputs<'a>, 
         layers: &plan.workload.layers,
         losses,
         starts,
+        episodes: plan.request.episodes,
         seed: plan.request.seed,
     })
 }

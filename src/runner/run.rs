@@ -7,13 +7,12 @@ use crate::{
         BitwidthPolicy, Budget, EpisodeKind, EpisodeRecord, LayerBits, RunDescription, RunId,
         RunResult, RunState,
     },
-    network::Arithmetic,
     quantization::EvaluationSettings,
     runner::{
         RunnerError,
         config::RunConfig,
         inputs,
-        prepared::Prepared,
+        prepared::{self, Prepared},
         proposers::{new_proposer, restored_proposer},
         shared_sensitivities::SharedSensitivities,
     },
@@ -45,7 +44,7 @@ impl<'a> Runner<'a> {
         plan: Plan,
         settings: EvaluationSettings,
     ) -> Result<Self, RunnerError> {
-        let prepared = Rc::new(Prepared::new(&plan, settings.fastest())?);
+        let prepared = Rc::new(Prepared::new(&plan, settings)?);
         Self::begin_with(store, plan, prepared)
     }
 
@@ -60,7 +59,7 @@ impl<'a> Runner<'a> {
         prepared: Rc<Prepared>,
     ) -> Result<Self, RunnerError> {
         let description = describe(&plan, &prepared);
-        let key = evaluation_key(&plan, &prepared);
+        let key = prepared.evaluation_key(&plan);
         let id = store.create_run(&description, &key)?;
         let start = Instant::now();
         let mut shared = SharedSensitivities::of(store, id, &plan, &prepared.session)?;
@@ -92,9 +91,8 @@ impl<'a> Runner<'a> {
         let model = Model::load(request.model.as_deref())?;
         unchanged(id, "the model", &run.description.model_digest, &model.digest)?;
         let plan = inputs::plan(request, model)?;
-        let settings =
-            EvaluationSettings { arithmetic: arithmetic_of(&run.evaluation_key), ..settings };
-        let prepared = Rc::new(Prepared::new(&plan, settings)?);
+        let arithmetic = prepared::arithmetic_of(&run.evaluation_key);
+        let prepared = Rc::new(Prepared::in_arithmetic(&plan, settings, arithmetic)?);
         Self::resume_with(store, id, plan, prepared)
     }
 
@@ -109,7 +107,7 @@ impl<'a> Runner<'a> {
         prepared: Rc<Prepared>,
     ) -> Result<Self, RunnerError> {
         let run = store.run(id)?;
-        let key = evaluation_key(&plan, &prepared);
+        let key = prepared.evaluation_key(&plan);
         unchanged(id, "the data or how it is used", &run.evaluation_key, &key)?;
         store.claim(id)?;
         let records = store.episodes(id)?;
@@ -285,29 +283,4 @@ fn describe(plan: &Plan, prepared: &Prepared) -> RunDescription {
         eight_bit_cost: plan.eight_bit_cost,
         config: serde_json::to_value(config).expect("a configuration is plain data"),
     }
-}
-
-/// All that quality depends on but the policy. The digest covers which images serve for what
-/// and how they were normalised.
-pub(super) fn evaluation_key(plan: &Plan, prepared: &Prepared) -> String {
-    let data_digest = &prepared.data_digest;
-    let method = serde_json::to_string(&plan.request.method).expect("a method is plain data");
-    let key = format!("model {} data {data_digest} method {method}", plan.model.digest);
-    let key = match plan.request.episode_finetune {
-        0 => key,
-        epochs => format!("{key} finetune {epochs} seed {}", plan.request.seed),
-    };
-    match prepared.session.arithmetic() {
-        Arithmetic::Float => key,
-        Arithmetic::Codes => key + ON_CODES,
-    }
-}
-
-/// How the key of a run ends whose policies were judged on codes.
-const ON_CODES: &str = " arithmetic codes";
-
-/// What a stored run goes on in. Codes give the same figures on every processor, if slowly on
-/// some.
-fn arithmetic_of(evaluation_key: &str) -> Arithmetic {
-    if evaluation_key.ends_with(ON_CODES) { Arithmetic::Codes } else { Arithmetic::Float }
 }

@@ -86,6 +86,7 @@ fn ddpg_inputs() -> DdpgInputs<'static> {
         layers: &LAYERS,
         losses,
         starts: vec![space.narrowest()],
+        episodes: EPISODES,
         seed: SEED,
         space,
     }

@@ -14,8 +14,10 @@ pub enum Arithmetic {
 }
 
 impl Arithmetic {
-    /// The faster one on this processor: codes where it adds up products of bytes (AVX-512 VNNI).
+    /// The faster one on this processor: codes where it adds up products of bytes (AVX-512 VNNI)
+    /// and the kernels were compiled with all optimisations.
     pub fn fastest() -> Self {
-        if codes::has_byte_products() { Self::Codes } else { Self::Float }
+        let is_optimised = !cfg!(debug_assertions);
+        if is_optimised && codes::has_byte_products() { Self::Codes } else { Self::Float }
     }
 }

@@ -38,11 +38,13 @@ use crate::{
     },
 };
 
-/// Episodes that only the model judges, before the first proposal.
-const FIRST_MODEL_EPISODES: u32 = 256;
+/// Episodes that only the model judges before the first proposal, for each planned episode; and
+/// their least and largest number.
+const FIRST_MODEL_EPISODES: u32 = 2;
+const FIRST_MODEL_EPISODES_RANGE: std::ops::RangeInclusive<u32> = 24..=256;
 
 /// The same after every episode.
-const MODEL_EPISODES: u32 = 4;
+const MODEL_EPISODES: u32 = 2;
 
 /// How far from the most likely version of the model a drawn one lies, relative to what is still
 /// possible. With 1, and as many unknowns as there are widths, what looks best is what is known
@@ -92,6 +94,8 @@ pub struct DdpgInputs<'a> {
     pub losses: LossTable,
     /// Policies proposed first.
     pub starts: Vec<BitwidthPolicy>,
+    /// Proposals in all: a short search does not pay for a long preparation.
+    pub episodes: u32,
     pub seed: u64,
 }
 
@@ -101,6 +105,7 @@ pub struct DdpgProposer {
     surrogate: Surrogate,
     agent: Ddpg,
     starts: Vec<BitwidthPolicy>,
+    first_model_episodes: u32,
     seed: u64,
     /// Every judged policy and its loss.
     judged: Vec<(BitwidthPolicy, f64)>,
@@ -145,7 +150,9 @@ impl DdpgProposer {
         inputs: DdpgInputs<'_>,
         make: impl FnOnce(usize) -> Result<Ddpg, SearchError>,
     ) -> Result<Self, SearchError> {
-        let DdpgInputs { space, cost, limits, layers, losses, starts, seed } = inputs;
+        let DdpgInputs { space, cost, limits, layers, losses, starts, episodes, seed } = inputs;
+        let (least, most) = FIRST_MODEL_EPISODES_RANGE.into_inner();
+        let first_model_episodes = episodes.saturating_mul(FIRST_MODEL_EPISODES).clamp(least, most);
         let surrogate = Surrogate::new(space.clone(), &losses);
         let world = World::new(space, cost, limits, layers, &surrogate);
         let agent = make(world.n_features())?;
@@ -154,6 +161,7 @@ impl DdpgProposer {
             surrogate,
             agent,
             starts,
+            first_model_episodes,
             seed,
             judged: Vec::new(),
             known: HashSet::new(),
@@ -241,7 +249,7 @@ impl DdpgProposer {
 impl Proposer for DdpgProposer {
     fn propose(&mut self, context: &EpisodeContext<'_>) -> Result<Option<Proposal>, SearchError> {
         if self.agent.episode() == 0 {
-            self.dream(FIRST_MODEL_EPISODES)?;
+            self.dream(self.first_model_episodes)?;
         }
         self.pending = (context.budgets.to_vec(), context.budget_share);
         if let Some(start) = self.starts.get(context.proposal_index as usize) {
