@@ -36,6 +36,14 @@ impl Default for EvaluationSettings {
     }
 }
 
+impl EvaluationSettings {
+    /// The same in the arithmetic that is faster on this processor.
+    #[must_use]
+    pub fn fastest(self) -> Self {
+        Self { arithmetic: Arithmetic::fastest(), ..self }
+    }
+}
+
 /// Images in one forward pass: 64, or fewer large ones, so that what a layer reads and writes
 /// stays near the processor.
 pub fn batch_of(images: &Tensor) -> usize {

@@ -10,7 +10,7 @@ use crate::{
     domain::{EpisodeRecord, RunId, RunResult, RunState, Strategy},
     quantization::EvaluationSettings,
     runner::{
-        Runner, RunnerError, config::RunConfig, inputs, prepared::Prepared,
+        Runner, RunnerError, config::RunConfig, inputs, prepared::Prepared, run::evaluation_key,
         shared_sensitivities::measure_ahead,
     },
     search::{Model, Plan, SearchRequest, Verdict},
@@ -113,7 +113,7 @@ impl<'a> Contest<'a> {
         let left_out = leave_out(&mut request, &model)?;
         let (strategy, seed) = (request.strategies[0], request.searches[0].seed);
         let plan = plan_of(&request, model.clone(), Entry { device: 0, strategy, seed })?;
-        let prepared = Rc::new(Prepared::new(&plan, settings)?);
+        let prepared = Rc::new(Prepared::new(&plan, settings.fastest())?);
         let newest = RunQuery { descending: true, limit: Some(1), ..RunQuery::default() };
         let newest_before = store.list(&newest)?.first().map_or(0, |run| run.run);
         let sensitivities_s = 0.0;
@@ -195,7 +195,7 @@ impl<'a> Contest<'a> {
             descending: true,
             ..RunQuery::default()
         };
-        let key = self.prepared.evaluation_key(plan);
+        let key = evaluation_key(plan, &self.prepared);
         let mut found: Option<RunSummary> = None;
         for summary in self.store.list(&query)? {
             let taken = !self.request.again || summary.run > self.newest_before;

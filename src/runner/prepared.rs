@@ -5,7 +5,6 @@ use std::{cell::RefCell, collections::HashMap, time::Instant};
 
 use crate::{
     domain::{BitwidthPolicy, EpisodeRecord, Quality},
-    network::Arithmetic,
     quantization::EvaluationSettings,
     runner::{RunnerError, config::ImageCounts, inputs},
     search::{Plan, PolicyEvaluator, SearchError, Session},
@@ -24,22 +23,9 @@ pub struct Prepared {
 }
 
 impl Prepared {
-    /// Policies are judged in the fastest arithmetic of the processor.
-    ///
     /// # Errors
     /// When data and network do not fit.
     pub fn new(plan: &Plan, settings: EvaluationSettings) -> Result<Self, RunnerError> {
-        Self::in_arithmetic(plan, settings, Arithmetic::fastest())
-    }
-
-    /// # Errors
-    /// When data and network do not fit.
-    pub fn in_arithmetic(
-        plan: &Plan,
-        settings: EvaluationSettings,
-        arithmetic: Arithmetic,
-    ) -> Result<Self, RunnerError> {
-        let settings = EvaluationSettings { arithmetic, ..settings };
         let start = Instant::now();
         let splits = inputs::load_splits(plan)?;
         let data_digest = splits.digest();
@@ -51,22 +37,6 @@ impl Prepared {
         let session = Session::new(plan, splits, settings)?;
         let (prepare_s, judged) = (start.elapsed().as_secs_f64(), RefCell::default());
         Ok(Self { session, images, data_digest, prepare_s, judged })
-    }
-
-    /// All that quality depends on but the policy. The digest covers which images serve for what
-    /// and how they were normalised.
-    pub fn evaluation_key(&self, plan: &Plan) -> String {
-        let method = serde_json::to_string(&plan.request.method).expect("a method is plain data");
-        let (model, data) = (&plan.model.digest, &self.data_digest);
-        let mut key = format!("model {model} data {data} method {method}");
-        if plan.request.episode_finetune > 0 {
-            let (epochs, seed) = (plan.request.episode_finetune, plan.request.seed);
-            key += &format!(" finetune {epochs} seed {seed}");
-        }
-        if self.session.arithmetic() == Arithmetic::Codes {
-            key += ON_CODES;
-        }
-        key
     }
 
     /// Remembers what an earlier run on the same images found.
@@ -86,13 +56,4 @@ impl PolicyEvaluator for Prepared {
     fn known(&self, policy: &BitwidthPolicy) -> Option<Quality> {
         self.judged.borrow().get(&policy.key()).copied()
     }
-}
-
-/// How the evaluation key of a run ends whose policies are judged on codes.
-const ON_CODES: &str = " arithmetic codes";
-
-/// What a stored run goes on in. Sums of codes are exact on every processor, if slow on
-/// some.
-pub(super) fn arithmetic_of(evaluation_key: &str) -> Arithmetic {
-    if evaluation_key.ends_with(ON_CODES) { Arithmetic::Codes } else { Arithmetic::Float }
 }

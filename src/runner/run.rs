@@ -7,12 +7,13 @@ use crate::{
         BitwidthPolicy, Budget, EpisodeKind, EpisodeRecord, LayerBits, RunDescription, RunId,
         RunResult, RunState,
     },
+    network::Arithmetic,
     quantization::EvaluationSettings,
     runner::{
         RunnerError,
         config::RunConfig,
         inputs,
-        prepared::{self, Prepared},
+        prepared::Prepared,
         proposers::{new_proposer, restored_proposer},
         shared_sensitivities::SharedSensitivities,
     },
@@ -44,7 +45,7 @@ impl<'a> Runner<'a> {
         plan: Plan,
         settings: EvaluationSettings,
     ) -> Result<Self, RunnerError> {
-        let prepared = Rc::new(Prepared::new(&plan, settings)?);
+        let prepared = Rc::new(Prepared::new(&plan, settings.fastest())?);
         Self::begin_with(store, plan, prepared)
     }
 
@@ -59,7 +60,7 @@ impl<'a> Runner<'a> {
         prepared: Rc<Prepared>,
     ) -> Result<Self, RunnerError> {
         let description = describe(&plan, &prepared);
-        let key = prepared.evaluation_key(&plan);
+        let key = evaluation_key(&plan, &prepared);
         let id = store.create_run(&description, &key)?;
         let start = Instant::now();
         let mut shared = SharedSensitivities::of(store, id, &plan, &prepared.session)?;
@@ -91,8 +92,9 @@ impl<'a> Runner<'a> {
         let model = Model::load(request.model.as_deref())?;
         unchanged(id, "the model", &run.description.model_digest, &model.digest)?;
         let plan = inputs::plan(request, model)?;
-        let arithmetic = prepared::arithmetic_of(&run.evaluation_key);
-        let prepared = Rc::new(Prepared::in_arithmetic(&plan, settings, arithmetic)?);
+        let settings =
+            EvaluationSettings { arithmetic: arithmetic_of(&run.evaluation_key), ..settings };
+        let prepared = Rc::new(Prepared::new(&plan, settings)?);
         Self::resume_with(store, id, plan, prepared)
     }
 
@@ -107,7 +109,7 @@ impl<'a> Runner<'a> {
         prepared: Rc<Prepared>,
     ) -> Result<Self, RunnerError> {
         let run = store.run(id)?;
-        let key = prepared.evaluation_key(&plan);
+        let key = evaluation_key(&plan, &prepared);
         unchanged(id, "the data or how it is used", &run.evaluation_key, &key)?;
         store.claim(id)?;
         let records = store.episodes(id)?;
@@ -283,4 +285,28 @@ fn describe(plan: &Plan, prepared: &Prepared) -> RunDescription {
         eight_bit_cost: plan.eight_bit_cost,
         config: serde_json::to_value(config).expect("a configuration is plain data"),
     }
+}
+
+/// All that quality depends on but the policy. The digest covers which images serve for what
+/// and how they were normalised.
+pub(super) fn evaluation_key(plan: &Plan, prepared: &Prepared) -> String {
+    let data_digest = &prepared.data_digest;
+    let method = serde_json::to_string(&plan.request.method).expect("a method is plain data");
+    let key = format!("model {} data {data_digest} method {method}", plan.model.digest);
+    let key = match plan.request.episode_finetune {
+        0 => key,
+        epochs => format!("{key} finetune {epochs} seed {}", plan.request.seed),
+    };
+    match prepared.session.arithmetic() {
+        Arithmetic::Float => key,
+        Arithmetic::Codes => key + ON_CODES,
+    }
+}
+
+/// How the key of a run ends whose policies were judged on codes.
+const ON_CODES: &str = " arithmetic codes";
+
+/// What a stored run goes on in. Sums of codes are exact on every processor, if slow on some.
+fn arithmetic_of(evaluation_key: &str) -> Arithmetic {
+    if evaluation_key.ends_with(ON_CODES) { Arithmetic::Codes } else { Arithmetic::Float }
 }

@@ -269,14 +269,6 @@ impl Session {
     }
 }
 
-/// Weights that are learned at every policy are no codes of a known scale: nothing would be
-/// computed on codes.
-fn learned_in_floats(plan: &Plan, settings: EvaluationSettings) -> EvaluationSettings {
-    let learns = plan.request.method.reconstruction.is_some() || plan.request.episode_finetune > 0;
-    let arithmetic = if learns { Arithmetic::Float } else { settings.arithmetic };
-    EvaluationSettings { arithmetic, ..settings }
-}
-
 impl Alone {
     fn new(plan: &Plan, search: &Evaluator, splits: &Splits) -> Self {
         let wanted = sensitivity_images(plan, single_roundings(plan).len(), search.n_images());
@@ -303,6 +295,14 @@ fn sensitivity_images(plan: &Plan, n_roundings: usize, n_search_images: usize) -
     let passes = SENSITIVITY_SHARE * f64::from(plan.request.episodes);
     let images = passes * n_search_images as f64 / (0.5 * n_roundings.max(1) as f64);
     (images as usize).clamp(*SENSITIVITY_IMAGES.start(), *SENSITIVITY_IMAGES.end())
+}
+
+/// Weights that are learned at every policy are no codes of a known scale: nothing would be
+/// computed on codes.
+fn learned_in_floats(plan: &Plan, settings: EvaluationSettings) -> EvaluationSettings {
+    let learns = plan.request.method.reconstruction.is_some() || plan.request.episode_finetune > 0;
+    let arithmetic = if learns { Arithmetic::Float } else { settings.arithmetic };
+    EvaluationSettings { arithmetic, ..settings }
 }
 
 fn evaluator(
