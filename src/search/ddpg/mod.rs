@@ -216,16 +216,17 @@ impl DdpgProposer {
         self.world.walk(context.budgets, context.budget_share, &mut explore).policy
     }
 
-    /// The least sum of losses, each as the forecast corrects it.
-    fn of_programme(
-        &self,
-        context: &EpisodeContext<'_>,
-        forecast: &Forecast,
-    ) -> Result<BitwidthPolicy, SearchError> {
+    /// The least sum of losses, each as the forecast corrects it. A solver that fails leaves the
+    /// best known policy: the search does not need its answer.
+    fn of_programme(&self, context: &EpisodeContext<'_>, forecast: &Forecast) -> BitwidthPolicy {
         let near = self.incumbent(context.budgets).unwrap_or(self.world.way_out());
         let loss = |decision: Decision, bits: Bits| self.surrogate.part(forecast, decision, bits);
         let cost = |policy: &BitwidthPolicy| self.world.cost(policy);
-        least_loss(self.world.space(), context.budgets, &loss, &cost, near)
+        let found = least_loss(self.world.space(), context.budgets, &loss, &cost, near);
+        found.unwrap_or_else(|error| {
+            tracing::warn!(%error, "the best known policy is taken instead");
+            near.clone()
+        })
     }
 
     /// `base` made better under `forecast`; a policy that was not judged before, where one is near.
@@ -267,7 +268,7 @@ impl Proposer for DdpgProposer {
                 Some(policy) => policy.clone(),
                 None => self.of_agent(context),
             },
-            Base::Programme => self.of_programme(context, &forecast)?,
+            Base::Programme => self.of_programme(context, &forecast),
         };
         let foretold = self.surrogate.log_loss(&forecast, &base);
         let policy = self.refined(base, context.budgets, &forecast, &mut rng);
