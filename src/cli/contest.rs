@@ -65,15 +65,7 @@ pub fn run(
                 let place = place_words(place);
                 let id = runner.id();
                 output::note(global, format!("{place} · {strategy}, seed {seed} · run {id}"));
-                let planned = plan.references().len() as u64 + u64::from(plan.request.episodes);
-                progress = Some(Progress::start(
-                    global,
-                    planned,
-                    runner.n_done() as u64,
-                    plan.request.measure,
-                    plan.objective,
-                    plan.budgets.first().copied(),
-                ));
+                progress = Some(Progress::of(global, runner));
             }
             ContestEvent::Episode { record, is_new_best } => {
                 if let Some(progress) = &mut progress {

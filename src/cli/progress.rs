@@ -7,6 +7,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 use crate::{
     cli::{args::Global, output},
     domain::{Budget, CostKind, EpisodeRecord, Measure, show_cost},
+    runner::Runner,
 };
 
 /// A bar on a terminal; silent elsewhere and with `--quiet`.
@@ -39,20 +40,21 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// - `done` of `episodes`, references included, lie behind already
-    pub fn start(
-        global: &Global,
-        episodes: u64,
-        done: u64,
-        measure: Measure,
-        objective: CostKind,
-        budget: Option<Budget>,
-    ) -> Self {
+    /// From where the run stands, references included.
+    pub fn of(global: &Global, runner: &Runner<'_>) -> Self {
+        let plan = runner.plan();
+        let episodes = plan.references().len() as u64 + u64::from(plan.request.episodes);
         let bar = bar(global, Some(episodes), "· {msg} · {rate} · {eta} left");
         bar.set_message("first policies");
-        bar.set_position(done);
+        bar.set_position(runner.n_done() as u64);
         bar.reset_eta();
-        Self { bar, measure, objective, budget, best: None }
+        Self {
+            bar,
+            measure: plan.request.measure,
+            objective: plan.objective,
+            budget: plan.budgets.first().copied(),
+            best: None,
+        }
     }
 
     pub fn episode(&mut self, record: &EpisodeRecord, is_new_best: bool) {

@@ -99,16 +99,7 @@ pub fn drive(
         global,
         "stopping after this episode; everything so far is kept (again: stop now)",
     )?;
-    let plan = runner.plan();
-    let planned = plan.references().len() as u64 + u64::from(plan.request.episodes);
-    let mut progress = Progress::start(
-        global,
-        planned,
-        runner.n_done() as u64,
-        plan.request.measure,
-        plan.objective,
-        plan.budgets.first().copied(),
-    );
+    let mut progress = Progress::of(global, &runner);
     let finished = runner.execute(&mut |record, is_new_best| {
         progress.episode(record, is_new_best);
         if stop.load(Ordering::SeqCst) { Verdict::Stop } else { Verdict::GoOn }

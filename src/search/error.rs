@@ -29,3 +29,21 @@ pub enum SearchError {
     #[error("episode {episode} could not be kept: {reason}")]
     NotKept { episode: u32, reason: String },
 }
+
+impl From<haq_agent::ConfigError> for SearchError {
+    fn from(error: haq_agent::ConfigError) -> Self {
+        Self::Agent(error.to_string())
+    }
+}
+
+impl From<haq_agent::LearnError> for SearchError {
+    fn from(error: haq_agent::LearnError) -> Self {
+        Self::Agent(error.to_string())
+    }
+}
+
+impl From<haq_agent::CheckpointError> for SearchError {
+    fn from(error: haq_agent::CheckpointError) -> Self {
+        Self::Resume(error.to_string())
+    }
+}

@@ -5,6 +5,7 @@
 //! reports [`SearchEvent`]s.
 
 mod action;
+mod agent_memory;
 mod best;
 mod ddpg;
 mod episode_finetune;

@@ -17,15 +17,13 @@ mod world;
 
 use std::collections::HashSet;
 
-use haq_agent::{
-    Ddpg, DdpgConfig, Transition,
-    checkpoint::{decode_transitions, encode_transitions},
-};
+use haq_agent::{Ddpg, DdpgConfig, Transition, checkpoint::encode_transitions};
 
 use self::world::{Step, World};
 use crate::{
-    domain::{Bits, BitwidthPolicy, Budget, EpisodeKind, Layer},
+    domain::{Bits, BitwidthPolicy, Budget, Cost, EpisodeKind, Layer},
     search::{
+        agent_memory,
         error::SearchError,
         ilp::least_loss,
         limits::{Limits, share_of},
@@ -107,8 +105,8 @@ pub struct DdpgProposer {
     starts: Vec<BitwidthPolicy>,
     first_model_episodes: u32,
     seed: u64,
-    /// Every judged policy and its loss.
-    judged: Vec<(BitwidthPolicy, f64)>,
+    /// Each policy once.
+    judged: Vec<Judged>,
     known: HashSet<BitwidthPolicy>,
     /// The budgets of the episode that waits for its judgement, and where they lie.
     pending: (Vec<Budget>, f32),
@@ -116,14 +114,19 @@ pub struct DdpgProposer {
     fresh: Vec<Transition>,
 }
 
+/// A policy that was judged.
+struct Judged {
+    policy: BitwidthPolicy,
+    loss: f64,
+    cost: Cost,
+}
+
 impl DdpgProposer {
     /// # Errors
     /// When a hyper-parameter is out of range.
     pub fn new(inputs: DdpgInputs<'_>) -> Result<Self, SearchError> {
         let seed = inputs.seed;
-        Self::with_agent(inputs, |n_features| {
-            Ddpg::new(agent_config(), n_features, seed).map_err(agent_error)
-        })
+        Self::with_agent(inputs, |n_features| Ok(Ddpg::new(agent_config(), n_features, seed)?))
     }
 
     /// Goes on from what [`Proposer::state`] gave: the last state, and all memory parts in order.
@@ -136,14 +139,8 @@ impl DdpgProposer {
         state: &[u8],
         memory: &[Vec<u8>],
     ) -> Result<Self, SearchError> {
-        let damaged = |error: haq_agent::CheckpointError| SearchError::Resume(error.to_string());
-        let mut transitions = Vec::new();
-        for part in memory.iter().filter(|part| !part.is_empty()) {
-            transitions.extend(decode_transitions(part).map_err(damaged)?);
-        }
-        Self::with_agent(inputs, |_| {
-            Ddpg::resume(agent_config(), state, transitions).map_err(damaged)
-        })
+        let transitions = agent_memory::transitions(memory)?;
+        Self::with_agent(inputs, |_| Ok(Ddpg::resume(agent_config(), state, transitions)?))
     }
 
     fn with_agent(
@@ -180,10 +177,10 @@ impl DdpgProposer {
                 reward: -log_loss as f32,
                 not_done: false,
             };
-            self.agent.observe(transition.clone()).map_err(agent_error)?;
+            self.agent.observe(transition.clone())?;
             self.fresh.push(transition);
         }
-        self.agent.end_episode().map_err(agent_error)?;
+        self.agent.end_episode()?;
         Ok(())
     }
 
@@ -203,11 +200,8 @@ impl DdpgProposer {
 
     /// The judged policy with the least loss that meets the budgets.
     fn incumbent(&self, budgets: &[Budget]) -> Option<&BitwidthPolicy> {
-        let meeting = self
-            .judged
-            .iter()
-            .filter(|(policy, _)| Budget::all_met(budgets, &self.world.cost(policy)));
-        meeting.min_by(|a, b| a.1.total_cmp(&b.1)).map(|(policy, _)| policy)
+        let meeting = self.judged.iter().filter(|judged| Budget::all_met(budgets, &judged.cost));
+        meeting.min_by(|a, b| a.loss.total_cmp(&b.loss)).map(|judged| &judged.policy)
     }
 
     fn of_agent(&mut self, context: &EpisodeContext<'_>) -> BitwidthPolicy {
@@ -282,12 +276,7 @@ impl Proposer for DdpgProposer {
     }
 
     fn learn(&mut self, judgement: &Judgement<'_>) -> Result<(), SearchError> {
-        let forecast = self.surrogate.mean();
-        tracing::debug!(
-            foretold = self.surrogate.log_loss(&forecast, judgement.executed).exp(),
-            loss = judgement.loss,
-            "a policy was judged"
-        );
+        tracing::debug!(loss = judgement.loss, "a policy was judged");
         self.witness(judgement);
         if judgement.loss.is_finite() {
             let (budgets, share) = std::mem::take(&mut self.pending);
@@ -301,7 +290,8 @@ impl Proposer for DdpgProposer {
         let &Judgement { executed, loss, .. } = judgement;
         if self.known.insert(executed.clone()) {
             self.surrogate.add(executed, loss);
-            self.judged.push((executed.clone(), loss));
+            let cost = self.world.cost(executed);
+            self.judged.push(Judged { policy: executed.clone(), loss, cost });
         }
     }
 
@@ -310,10 +300,6 @@ impl Proposer for DdpgProposer {
         self.fresh.clear();
         ProposerState { state: self.agent.state(), memory }
     }
-}
-
-fn agent_error(error: impl std::fmt::Display) -> SearchError {
-    SearchError::Agent(error.to_string())
 }
 
 /// Smaller than the paper's, for it learns far more often.

@@ -1,14 +1,12 @@
 //! The paper's agent as a proposer.
 
-use haq_agent::{
-    Ddpg, DdpgConfig, Transition,
-    checkpoint::{decode_transitions, encode_transitions},
-};
+use haq_agent::{Ddpg, DdpgConfig, Transition, checkpoint::encode_transitions};
 
 use crate::{
     domain::{EpisodeKind, Layer},
     search::{
         action::bits_of_action,
+        agent_memory,
         error::SearchError,
         haq::observer::HaqObserver,
         proposer::{EpisodeContext, Judgement, Proposal, Proposer, ProposerState},
@@ -46,7 +44,7 @@ impl HaqProposer {
     /// When the agent refuses its settings.
     pub fn new(space: SearchSpace, layers: &[Layer], seed: u64) -> Result<Self, SearchError> {
         let observer = HaqObserver::new(layers, &space);
-        let agent = Ddpg::new(config(&space), observer.n_features(), seed).map_err(agent_error)?;
+        let agent = Ddpg::new(config(&space), observer.n_features(), seed)?;
         Ok(Self::with_agent(space, observer, agent))
     }
 
@@ -60,13 +58,8 @@ impl HaqProposer {
         state: &[u8],
         memory: &[Vec<u8>],
     ) -> Result<Self, SearchError> {
-        let damaged = |error: haq_agent::CheckpointError| SearchError::Resume(error.to_string());
-        let mut transitions = Vec::new();
-        for part in memory.iter().filter(|part| !part.is_empty()) {
-            transitions.extend(decode_transitions(part).map_err(damaged)?);
-        }
         let observer = HaqObserver::new(layers, &space);
-        let agent = Ddpg::resume(config(&space), state, transitions).map_err(damaged)?;
+        let agent = Ddpg::resume(config(&space), state, agent_memory::transitions(memory)?)?;
         Ok(Self::with_agent(space, observer, agent))
     }
 
@@ -94,10 +87,6 @@ fn config(space: &SearchSpace) -> DdpgConfig {
     DdpgConfig { replay_capacity, ..DdpgConfig::default() }
 }
 
-fn agent_error(error: impl std::fmt::Display) -> SearchError {
-    SearchError::Agent(error.to_string())
-}
-
 impl Proposer for HaqProposer {
     fn propose(&mut self, _: &EpisodeContext<'_>) -> Result<Option<Proposal>, SearchError> {
         let warm_up = self.agent.is_warming_up();
@@ -122,9 +111,9 @@ impl Proposer for HaqProposer {
         let transitions = self.transitions(judgement.reward as f32);
         self.last_memory = encode_transitions(transitions.iter());
         for transition in transitions {
-            self.agent.observe(transition).map_err(agent_error)?;
+            self.agent.observe(transition)?;
         }
-        let report = self.agent.end_episode().map_err(agent_error)?;
+        let report = self.agent.end_episode()?;
         tracing::debug!(
             episode.index = report.episode,
             updates = report.updates,

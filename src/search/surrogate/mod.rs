@@ -44,6 +44,8 @@ pub struct Surrogate {
     space: SearchSpace,
     /// Loss of each decision alone, by width.
     alone: Vec<[f64; WIDTHS]>,
+    /// The root of each of those.
+    roots: Vec<[f64; WIDTHS]>,
     /// Decisions, by index, whose errors meet.
     pairs: Vec<(usize, usize)>,
     regression: Regression,
@@ -69,11 +71,12 @@ impl Surrogate {
             }
             by_width
         });
-        let alone = alone.collect();
+        let alone: Vec<[f64; WIDTHS]> = alone.collect();
+        let roots = alone.iter().map(|row| row.map(f64::sqrt)).collect();
         let near = |(i, j): &(usize, usize)| decisions[*j].layer - decisions[*i].layer <= 1;
         let of = |i: usize| (i + 1..decisions.len()).map(move |j| (i, j)).take_while(near);
         let pairs = (0..decisions.len()).flat_map(of).collect();
-        Self { space, alone, pairs, regression: Regression::default() }
+        Self { space, alone, roots, pairs, regression: Regression::default() }
     }
 
     /// Learns what a policy lost.
@@ -106,17 +109,15 @@ impl Surrogate {
     /// `ln` of what a policy will lose.
     pub fn log_loss(&self, forecast: &Forecast, policy: &BitwidthPolicy) -> f64 {
         let decisions = self.space.decisions();
+        let width_of = |index: usize| width_index(self.space.get(policy, decisions[index]));
         let (mut sum, mut corrected) = (0.0, 0.0);
-        let mut roots = Vec::with_capacity(decisions.len());
-        for (index, &decision) in decisions.iter().enumerate() {
-            let width = width_index(self.space.get(policy, decision));
-            let alone = self.alone[index][width];
-            sum += alone;
-            corrected += alone * forecast.factors[index][width];
-            roots.push(alone.sqrt());
+        for (index, alone) in self.alone.iter().enumerate() {
+            let width = width_of(index);
+            sum += alone[width];
+            corrected += alone[width] * forecast.factors[index][width];
         }
         for (&(i, j), factor) in self.pairs.iter().zip(&forecast.pairs) {
-            corrected += factor * roots[i] * roots[j];
+            corrected += factor * self.roots[i][width_of(i)] * self.roots[j][width_of(j)];
         }
         let log_sum = sum.ln();
         log_sum + forecast.offset + forecast.slope * log_sum + corrected / sum
