@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use super::Results;
 use crate::{
     domain::{Cost, LayerBits, Measure, Quality, QuantizationRecord, SubjectDescription},
+    report::mean_and_deviation,
     runner::Comparison,
 };
 
@@ -27,13 +28,7 @@ impl Spread {
     /// None without a value, and when one is missing.
     pub fn of(values: impl Iterator<Item = Option<f64>>) -> Option<Self> {
         let values: Vec<f64> = values.collect::<Option<_>>()?;
-        let n = values.len() as f64;
-        if values.is_empty() {
-            return None;
-        }
-        let mean = values.iter().sum::<f64>() / n;
-        let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
-        let deviation = (values.len() > 1).then(|| (squares / (n - 1.0)).sqrt());
+        let (mean, deviation) = mean_and_deviation(&values)?;
         Some(Self { mean, deviation })
     }
 }
