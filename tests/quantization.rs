@@ -2,7 +2,7 @@
 
 use haq::{
     data::{Card, DataSource, DataSpec, Overrides, Preprocessing, SplitLimits, Splits},
-    domain::{Bits, BitwidthPolicy, LayerBits},
+    domain::{Bits, BitwidthPolicy, LayerBits, Quality},
     network::{Arithmetic, Array, Executable, Graph, TensorId},
     quantization::{EvaluationSettings, Evaluator, Method, QuantizationError, Quantizer},
     search::Model,
@@ -115,6 +115,30 @@ fn quality_falls_with_the_bits_and_threads_change_nothing() {
         })
         .collect();
     assert!(divergence.windows(2).all(|pair| pair[0] < pair[1]), "{divergence:?}");
+}
+
+#[test]
+fn blends_are_looked_at_for_divergence_and_nothing_else() {
+    let setup = setup("gptq");
+    let evaluator = |blends, threads| {
+        let settings = EvaluationSettings { blends, threads, ..Default::default() };
+        let graph = setup.quantizer.graph();
+        Evaluator::new(graph, &setup.images, Some(&setup.labels), settings).unwrap()
+    };
+    let (plain, blended) = (evaluator(false, 1), evaluator(true, 1));
+    assert_eq!(plain.float().quality, blended.float().quality);
+    assert_eq!(plain.n_images(), blended.n_images());
+    let graph = setup.quantizer.apply(&uniform(&setup, bits(4, 4))).unwrap();
+    let (without, with) = (plain.evaluate(&graph).unwrap(), blended.evaluate(&graph).unwrap());
+    let counted = |q: Quality| (q.top1, q.top5, q.loss, q.agreement);
+    assert_eq!(counted(without.quality), counted(with.quality));
+    // The network is less sure of blends than of images, and rounding moves it further.
+    assert!(with.quality.kl.unwrap() > 1.2 * without.quality.kl.unwrap());
+    assert_eq!(evaluator(true, 3).evaluate(&graph).unwrap().quality, with.quality);
+    let raced = blended.evaluate_while(&graph, &mut |_| true).unwrap().unwrap();
+    assert_eq!(raced.quality, with.quality);
+    let few = blended.first_images(64);
+    assert_eq!((few.n_images(), few.has_blends()), (64, true));
 }
 
 #[test]

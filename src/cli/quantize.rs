@@ -143,6 +143,7 @@ fn subject_request(args: &QuantizeArgs, seed: u64) -> SubjectRequest {
         data: args.input.data.clone(),
         preprocessing: preprocessing_request(&args.input),
         split: split(args.split),
+        blends: false,
         images: args.images,
         calibration_images: args.input.calibration,
         seed,

@@ -73,6 +73,8 @@ pub fn run(global: &Global, args: &SensitivityArgs) -> anyhow::Result<Ending> {
             SplitName::Test => Split::Test,
             SplitName::Search => Split::Search,
         },
+        // So that searches find what was measured here.
+        blends: args.split == SplitName::Search,
         images: args.images,
         calibration_images: args.input.calibration,
         seed: args.seed,

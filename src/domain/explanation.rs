@@ -54,8 +54,8 @@ pub struct BitChange {
     pub operand: Operand,
     pub from: Bits,
     pub to: Bits,
-    /// Predicted change of the KL divergence in nats, above 0 where it grows; `None` where it was
-    /// not measured.
+    /// Predicted change of the KL divergence in nats, above 0 where it grows; `None` where single
+    /// tensors were not measured.
     pub predicted_kl_change: Option<f64>,
     /// Of the whole network with this change, for one batch.
     pub predicted_cost: Cost,

@@ -15,9 +15,10 @@ pub struct Quality {
     pub loss: Option<f64>,
     /// Share of images whose best class is the float network's, 0 to 1.
     pub agreement: Option<f64>,
-    /// Mean Kullback-Leibler divergence in nats from the float network's softmax.
+    /// Mean Kullback-Leibler divergence in nats from the float network's softmax; in a search over
+    /// its images and blends of them, which it has not seen in training.
     pub kl: Option<f64>,
-    /// Mean squared difference of the outputs from the float network's.
+    /// Mean squared difference of the outputs from the float network's, over the same.
     pub mse: Option<f64>,
 }
 

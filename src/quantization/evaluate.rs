@@ -16,7 +16,7 @@ use tch::{Device, Kind, Tensor};
 use crate::{
     domain::Quality,
     network::{Arithmetic, Executable, Graph},
-    quantization::error::QuantizationError,
+    quantization::{blends::with_blends, error::QuantizationError},
 };
 
 /// How a set of images is run.
@@ -27,12 +27,15 @@ pub struct EvaluationSettings {
     pub device: Device,
     /// Of rounded networks; what sensitivities look at is always computed in floats.
     pub arithmetic: Arithmetic,
+    /// Whether the divergence is also looked at on blends of neighbouring images: half as many
+    /// again, see [`Quality::kl`].
+    pub blends: bool,
 }
 
 impl Default for EvaluationSettings {
     fn default() -> Self {
         let threads = std::thread::available_parallelism().map_or(1, |n| n.get());
-        Self { threads, device: Device::Cpu, arithmetic: Arithmetic::Float }
+        Self { threads, device: Device::Cpu, arithmetic: Arithmetic::Float, blends: false }
     }
 }
 
@@ -60,8 +63,11 @@ pub struct Measured {
 }
 
 pub(super) struct Batch {
+    /// The images and, where wanted, their blends behind them.
     pub(super) images: Tensor,
-    /// `[n]`, i64
+    /// Images that are no blends.
+    n_images: usize,
+    /// `[n_images]`, i64
     labels: Option<Tensor>,
     /// The float network's outputs, `[n, classes]`.
     float_outputs: Tensor,
@@ -75,6 +81,7 @@ impl Batch {
     fn shallow_clone(&self) -> Self {
         Self {
             images: self.images.shallow_clone(),
+            n_images: self.n_images,
             labels: self.labels.as_ref().map(Tensor::shallow_clone),
             float_outputs: self.float_outputs.shallow_clone(),
         }
@@ -109,8 +116,13 @@ impl Evaluator {
                     let end = (start + length) as usize;
                     Tensor::from_slice(&labels[start as usize..end]).to_device(device)
                 });
+                let mut own = images.narrow(0, start, length).to_device(device);
+                if settings.blends {
+                    own = with_blends(&own);
+                }
                 Batch {
-                    images: channels_last(&images.narrow(0, start, length).to_device(device)),
+                    images: channels_last(&own),
+                    n_images: length as usize,
                     labels,
                     float_outputs: Tensor::new(),
                 }
@@ -145,7 +157,7 @@ impl Evaluator {
         for batch in &self.batches {
             sums.add(&Sums::of(batch, &batch.float_outputs));
         }
-        self.float = Measured { quality: sums.finish(self.n_images), wall_s };
+        self.float = Measured { quality: sums.finish(), wall_s };
         Ok(())
     }
 
@@ -158,18 +170,23 @@ impl Evaluator {
             if found >= n_images {
                 break;
             }
-            found += batch.images.size()[0] as usize;
+            found += batch.n_images;
             sums.add(&Sums::of(batch, &batch.float_outputs));
             batches.push(batch.shallow_clone());
         }
         let n_images = found;
         let wall_s = self.float.wall_s * n_images as f64 / self.n_images as f64;
-        let float = Measured { quality: sums.finish(n_images), wall_s };
+        let float = Measured { quality: sums.finish(), wall_s };
         Self { batches, settings: self.settings, n_images, float }
     }
 
     pub fn n_images(&self) -> usize {
         self.n_images
+    }
+
+    /// Whether divergence is measured on blends of the images as well.
+    pub fn has_blends(&self) -> bool {
+        self.settings.blends
     }
 
     pub(super) fn batches(&self) -> &[Batch] {
@@ -202,7 +219,7 @@ impl Evaluator {
         let parts = self.run_batches(graph, |batch, outputs| Sums::of(batch, &outputs))?;
         let mut sums = Sums::default();
         parts.iter().for_each(|part| sums.add(part));
-        Ok(Measured { quality: sums.finish(self.n_images), wall_s: start.elapsed().as_secs_f64() })
+        Ok(Measured { quality: sums.finish(), wall_s: start.elapsed().as_secs_f64() })
     }
 
     /// Threads that batches go to.
@@ -286,24 +303,31 @@ fn channels_last(images: &Tensor) -> Tensor {
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Sums {
     has_labels: bool,
+    n_images: usize,
+    /// With blends.
+    n_rows: usize,
     top1: f64,
     top5: f64,
     loss: f64,
     agreement: f64,
+    /// Over rows, as is the next.
     kl: f64,
     mse: f64,
 }
 
 impl Sums {
-    /// - `outputs`: `[n, classes]`
+    /// - `outputs`: of the whole batch, `[n, classes]`
     pub(super) fn of(batch: &Batch, outputs: &Tensor) -> Self {
         let float = &batch.float_outputs;
         let log_p = float.log_softmax(1, Kind::Float);
         let log_q = outputs.log_softmax(1, Kind::Float);
-        let predicted = outputs.argmax(1, false);
+        let of_images = |rows: &Tensor| rows.narrow(0, 0, batch.n_images as i64);
+        let predicted = of_images(outputs).argmax(1, false);
         let total = |tensor: Tensor| tensor.sum(Kind::Double).double_value(&[]);
         let mut sums = Self {
-            agreement: total(predicted.eq_tensor(&float.argmax(1, false))),
+            n_images: batch.n_images,
+            n_rows: outputs.size()[0] as usize,
+            agreement: total(predicted.eq_tensor(&of_images(float).argmax(1, false))),
             kl: total(log_p.exp() * (&log_p - &log_q)),
             mse: total((outputs - float).square().mean_dim([1].as_slice(), false, Kind::Float)),
             ..Self::default()
@@ -311,16 +335,19 @@ impl Sums {
         if let Some(labels) = &batch.labels {
             let column = labels.unsqueeze(1);
             let five = outputs.size()[1].min(5);
+            let best_five = of_images(outputs).topk(five, 1, true, false).1;
             sums.has_labels = true;
             sums.top1 = total(predicted.eq_tensor(labels));
-            sums.top5 = total(outputs.topk(five, 1, true, false).1.eq_tensor(&column));
-            sums.loss = -total(log_q.gather(1, &column, false));
+            sums.top5 = total(best_five.eq_tensor(&column));
+            sums.loss = -total(of_images(&log_q).gather(1, &column, false));
         }
         sums
     }
 
     pub(super) fn add(&mut self, other: &Self) {
         self.has_labels |= other.has_labels;
+        self.n_images += other.n_images;
+        self.n_rows += other.n_rows;
         self.top1 += other.top1;
         self.top5 += other.top5;
         self.loss += other.loss;
@@ -329,16 +356,22 @@ impl Sums {
         self.mse += other.mse;
     }
 
-    pub(super) fn finish(&self, n_images: usize) -> Quality {
-        let mean = |sum: f64| sum / n_images as f64;
-        let labelled = |sum: f64| self.has_labels.then(|| mean(sum));
+    /// Images that are no blends.
+    pub(super) fn n_images(&self) -> usize {
+        self.n_images
+    }
+
+    pub(super) fn finish(&self) -> Quality {
+        let of_images = |sum: f64| sum / self.n_images as f64;
+        let of_rows = |sum: f64| sum / self.n_rows as f64;
+        let labelled = |sum: f64| self.has_labels.then(|| of_images(sum));
         Quality {
             top1: labelled(self.top1),
             top5: labelled(self.top5),
             loss: labelled(self.loss),
-            agreement: Some(mean(self.agreement)),
-            kl: Some(mean(self.kl)),
-            mse: Some(mean(self.mse)),
+            agreement: Some(of_images(self.agreement)),
+            kl: Some(of_rows(self.kl)),
+            mse: Some(of_rows(self.mse)),
         }
     }
 }

@@ -5,6 +5,7 @@
 
 mod aciq;
 mod alone;
+mod blends;
 mod calibration;
 mod clip;
 mod codebook;

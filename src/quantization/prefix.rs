@@ -122,7 +122,7 @@ impl<'a> PrefixEvaluator<'a> {
         let of_graph = |index: usize| {
             let mut total = Sums::default();
             results.iter().for_each(|sums| total.add(&sums[index]));
-            total.finish(self.evaluator.n_images())
+            total.finish()
         };
         Ok((0..graphs.len()).map(of_graph).collect())
     }

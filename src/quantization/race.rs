@@ -50,13 +50,13 @@ impl Evaluator {
             for (part, own) in parts {
                 sums.add(&part);
                 kl.extend(own);
-                let partial = Partial { quality: sums.finish(kl.len()), kl: &kl };
-                if kl.len() < self.n_images() && !go_on(&partial) {
+                let partial = Partial { quality: sums.finish(), kl: &kl };
+                if sums.n_images() < self.n_images() && !go_on(&partial) {
                     return Ok(None);
                 }
             }
         }
-        let quality = sums.finish(self.n_images());
+        let quality = sums.finish();
         Ok(Some(Measured { quality, wall_s: start.elapsed().as_secs_f64() }))
     }
 }

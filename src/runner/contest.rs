@@ -161,11 +161,9 @@ impl<'a> Contest<'a> {
                 }
                 continue;
             }
-            if entry.strategy.rests_on_sensitivities() {
-                let start = Instant::now();
-                measure_ahead(self.store, &plan, &self.prepared.session)?;
-                self.sensitivities_s += start.elapsed().as_secs_f64();
-            }
+            let start = Instant::now();
+            measure_ahead(self.store, &plan, &self.prepared.session)?;
+            self.sensitivities_s += start.elapsed().as_secs_f64();
             let prepared = Rc::clone(&self.prepared);
             let runner = match earlier {
                 Some(run) => Runner::resume_with(self.store, run.run, plan, prepared)?,

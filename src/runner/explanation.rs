@@ -3,10 +3,10 @@
 use std::collections::HashMap;
 
 use crate::{
-    domain::{EpisodeRecord, LayerExplanation, RunId},
+    domain::{Bits, BitwidthPolicy, EpisodeRecord, LayerExplanation, RunId},
     report::cost_shares,
     runner::{RunnerError, config::RunConfig},
-    search::{Decision, Explained, SearchSpace, explain},
+    search::{Decision, Explained, LossForecast, LossTable, SearchSpace, explain},
     store::{BlockingStore, Run},
 };
 
@@ -33,13 +33,18 @@ pub fn explanation(
     let model = config.cost_model(id, run.description.batch)?;
     let layers = model.network(best.policy.layers()).layers;
     let measured = store.run_sensitivities(id)?.map_or(Vec::new(), |known| known.records);
-    let kl: HashMap<_, f64> = measured
+    let alone: HashMap<_, f64> = measured
         .iter()
         .filter_map(|one| {
             let decision = Decision { layer: one.layer_index, operand: one.operand };
             Some(((decision, one.bits), one.quality.kl?))
         })
         .collect();
+    let forecast = table(&space, &alone).map(|table| {
+        let judged = episodes.iter().filter_map(|e| Some((&e.policy, e.quality.kl?)));
+        LossForecast::new(space.clone(), &table, judged)
+    });
+    let foretold = forecast.as_ref().map(|forecast| |policy: &BitwidthPolicy| forecast.kl(policy));
     Ok(explain(&Explained {
         space: &space,
         proposed: &best.proposed,
@@ -48,6 +53,19 @@ pub fn explanation(
         budgets: &run.description.budgets,
         objective: run.description.objective,
         cost_shares: &cost_shares(&layers, run.description.objective),
-        kl: &|decision, bits| kl.get(&(decision, bits)).copied(),
+        kl: &|decision, bits| alone.get(&(decision, bits)).copied(),
+        forecast: foretold.as_ref().map(|of| of as &dyn Fn(&BitwidthPolicy) -> f64),
     }))
+}
+
+/// What single tensors lose; `None` where one was not measured.
+fn table(space: &SearchSpace, alone: &HashMap<(Decision, Bits), f64>) -> Option<LossTable> {
+    let mut table = LossTable::new(space.layers().len());
+    for &decision in space.decisions() {
+        for &bits in space.widths(decision) {
+            table.set(decision, bits, *alone.get(&(decision, bits))?);
+        }
+    }
+    table.rise_with_fewer_bits(space);
+    Some(table)
 }

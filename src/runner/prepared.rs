@@ -24,22 +24,34 @@ pub struct Prepared {
 }
 
 impl Prepared {
-    /// Policies are judged in the fastest arithmetic of the processor.
+    /// Policies are judged in the fastest arithmetic of the processor, on blends of the search
+    /// images as well.
     ///
     /// # Errors
     /// When data and network do not fit.
     pub fn new(plan: &Plan, settings: EvaluationSettings) -> Result<Self, RunnerError> {
-        Self::in_arithmetic(plan, settings, Arithmetic::fastest())
+        let arithmetic = Arithmetic::fastest();
+        Self::judging(plan, EvaluationSettings { arithmetic, blends: true, ..settings })
     }
 
+    /// Policies are judged as those of a stored run were. Sums of codes are exact on every
+    /// processor, if slow on some.
+    ///
+    /// - `evaluation_key`: of the stored run
+    ///
     /// # Errors
     /// When data and network do not fit.
-    pub fn in_arithmetic(
+    pub fn like(
         plan: &Plan,
         settings: EvaluationSettings,
-        arithmetic: Arithmetic,
+        evaluation_key: &str,
     ) -> Result<Self, RunnerError> {
-        let settings = EvaluationSettings { arithmetic, ..settings };
+        let has = |part: &str| evaluation_key.contains(part);
+        let arithmetic = if has(ON_CODES) { Arithmetic::Codes } else { Arithmetic::Float };
+        Self::judging(plan, EvaluationSettings { arithmetic, blends: has(ON_BLENDS), ..settings })
+    }
+
+    fn judging(plan: &Plan, settings: EvaluationSettings) -> Result<Self, RunnerError> {
         let start = Instant::now();
         let splits = inputs::load_splits(plan)?;
         let data_digest = splits.digest();
@@ -66,6 +78,9 @@ impl Prepared {
         if self.session.arithmetic() == Arithmetic::Codes {
             key += ON_CODES;
         }
+        if self.session.has_blends() {
+            key += ON_BLENDS;
+        }
         key
     }
 
@@ -88,11 +103,7 @@ impl PolicyEvaluator for Prepared {
     }
 }
 
-/// How the evaluation key of a run ends whose policies are judged on codes.
+/// What the evaluation key of a run holds whose policies are judged on codes, and on blends of
+/// the search images as well.
 const ON_CODES: &str = " arithmetic codes";
-
-/// What a stored run goes on in. Sums of codes are exact on every processor, if slow on
-/// some.
-pub(super) fn arithmetic_of(evaluation_key: &str) -> Arithmetic {
-    if evaluation_key.ends_with(ON_CODES) { Arithmetic::Codes } else { Arithmetic::Float }
-}
+const ON_BLENDS: &str = " blends";

@@ -12,7 +12,7 @@ use crate::{
         RunnerError,
         config::RunConfig,
         inputs,
-        prepared::{self, Prepared},
+        prepared::Prepared,
         proposers::{new_proposer, restored_proposer},
         shared_sensitivities::SharedSensitivities,
     },
@@ -62,9 +62,12 @@ impl<'a> Runner<'a> {
         let key = prepared.evaluation_key(&plan);
         let id = store.create_run(&description, &key)?;
         let start = Instant::now();
-        let mut shared = SharedSensitivities::of(store, id, &plan, &prepared.session)?;
+        SharedSensitivities::of(store, id, &plan, &prepared.session)?.complete(
+            store,
+            &plan,
+            &prepared.session,
+        )?;
         let proposer = new_proposer(&plan, &prepared.session)?;
-        shared.keep(store, &prepared.session)?;
         Ok(Self {
             store,
             id,
@@ -91,8 +94,7 @@ impl<'a> Runner<'a> {
         let model = Model::load(request.model.as_deref())?;
         unchanged(id, "the model", &run.description.model_digest, &model.digest)?;
         let plan = inputs::plan(request, model)?;
-        let arithmetic = prepared::arithmetic_of(&run.evaluation_key);
-        let prepared = Rc::new(Prepared::in_arithmetic(&plan, settings, arithmetic)?);
+        let prepared = Rc::new(Prepared::like(&plan, settings, &run.evaluation_key)?);
         Self::resume_with(store, id, plan, prepared)
     }
 
@@ -114,9 +116,12 @@ impl<'a> Runner<'a> {
         prepared.remember(&records);
         let saved = store.load_checkpoint(id)?;
         let start = Instant::now();
-        let mut shared = SharedSensitivities::of(store, id, &plan, &prepared.session)?;
+        SharedSensitivities::of(store, id, &plan, &prepared.session)?.complete(
+            store,
+            &plan,
+            &prepared.session,
+        )?;
         let proposer = restored_proposer(&plan, &prepared.session, saved.as_ref())?;
-        shared.keep(store, &prepared.session)?;
         let evaluations = records.iter().filter(|record| !record.from_cache).count() as u32;
         let outcome = Outcome { records, evaluations, ..Outcome::default() };
         let (earlier_wall_s, proposer_s) = (run.result.wall_s, start.elapsed().as_secs_f64());

@@ -14,7 +14,6 @@ pub struct SharedSensitivities {
     /// `None` for a method that does more than to round tensors.
     subject: Option<(SubjectId, MethodKey)>,
     names: Vec<String>,
-    n_kept: usize,
 }
 
 impl SharedSensitivities {
@@ -66,22 +65,28 @@ impl SharedSensitivities {
     ) -> Self {
         session.know_sensitivities(records.iter().map(measured));
         let names = plan.model.layers.iter().map(|layer| layer.name.clone()).collect();
-        Self { subject, names, n_kept: session.known_sensitivities().len() }
+        Self { subject, names }
     }
 
-    /// Keeps what the session measured since.
+    /// Measures what the plan's strategy rests on and is not known yet; each figure is kept as it
+    /// comes. Nothing for a method that does more than to round tensors.
     ///
     /// # Errors
-    /// When the database cannot be written.
-    pub fn keep(&mut self, store: &BlockingStore, session: &Session) -> Result<(), RunnerError> {
+    /// When a network does not run, or the database cannot be written.
+    pub fn complete(
+        &self,
+        store: &BlockingStore,
+        plan: &Plan,
+        session: &Session,
+    ) -> Result<(), RunnerError> {
         let Some((subject, method)) = &self.subject else { return Ok(()) };
-        let known = session.known_sensitivities();
-        if known.len() > self.n_kept {
-            let records: Vec<_> = known.iter().map(|one| self.record(one)).collect();
-            store.keep_sensitivities(*subject, method, &records)?;
-            self.n_kept = known.len();
+        if !plan.request.strategy.rests_on_sensitivities() {
+            return Ok(());
         }
-        Ok(())
+        session.measure_sensitivities(plan, &mut |measured| {
+            let records: Vec<_> = measured.iter().map(|one| self.record(one)).collect();
+            Ok(store.keep_sensitivities(*subject, method, &records)?)
+        })
     }
 
     fn record(&self, measured: &MeasuredAlone) -> SensitivityRecord {
@@ -97,8 +102,7 @@ impl SharedSensitivities {
     }
 }
 
-/// Measures what is missing before any run needs it; nothing for a method that does more than to
-/// round tensors.
+/// Measures what is missing before any run needs it, as [`SharedSensitivities::complete`] does.
 ///
 /// # Errors
 /// When a network does not run, or the database cannot be read or written.
@@ -107,11 +111,7 @@ pub fn measure_ahead(
     plan: &Plan,
     session: &Session,
 ) -> Result<(), RunnerError> {
-    let mut shared = SharedSensitivities::on(store, plan, session)?;
-    if shared.subject.is_some() {
-        session.sensitivities(plan)?;
-    }
-    shared.keep(store, session)
+    SharedSensitivities::on(store, plan, session)?.complete(store, plan, session)
 }
 
 fn method_of(plan: &Plan) -> MethodKey {

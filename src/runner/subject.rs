@@ -11,7 +11,7 @@ use crate::{
         RunnerError,
         inputs::{data_name, open_dataset},
     },
-    search::{Model, PreprocessingRequest},
+    search::{Model, PreprocessingRequest, judged_digest},
     store::{BlockingStore, SubjectId},
 };
 
@@ -23,6 +23,8 @@ pub struct SubjectRequest {
     pub preprocessing: PreprocessingRequest,
     /// What the network is judged on.
     pub split: Split,
+    /// Whether divergence is measured on blends of the images as well, as searches do.
+    pub blends: bool,
     pub images: Option<usize>,
     pub calibration_images: Option<usize>,
     /// Decides which image lands in which split.
@@ -64,11 +66,13 @@ impl<'a> Subject<'a> {
         let dataset = open_dataset(model, data, &request.preprocessing, request.seed, limits)?;
         let images = dataset.load(request.split)?;
         let calibration = dataset.load(Split::Calibration)?;
+        let blends = request.blends;
+        let settings = EvaluationSettings { blends, ..settings };
         let description = SubjectDescription {
             model: model.name.clone(),
             model_digest: model.digest.clone(),
             data: data_name(data),
-            data_digest: Images::digest_of(&[&images, &calibration]),
+            data_digest: judged_digest(images.digest(), calibration.digest(), blends),
             split: request.split.to_string(),
             images: images.len() as u64,
             calibration_images: calibration.len() as u64,

@@ -24,6 +24,8 @@ pub struct Explained<'a> {
     pub cost_shares: &'a [f64],
     /// KL divergence in nats that one tensor alone brings; `None` where it was not measured.
     pub kl: &'a dyn Fn(Decision, Bits) -> Option<f64>,
+    /// Of whole policies; `None` where not all single tensors were measured.
+    pub forecast: Option<&'a dyn Fn(&BitwidthPolicy) -> f64>,
 }
 
 /// One explanation for each layer, in the order of the policy.
@@ -94,12 +96,12 @@ impl Explained<'_> {
         self.space.set(&mut changed, decision, to);
         let (before, after) = (self.cost.cost(self.policy), self.cost.cost(&changed));
         let ratio = after.get(self.objective) / before.get(self.objective);
-        let kl = |bits: Bits| (self.kl)(decision, bits);
+        let foretold = self.forecast.map(|kl| kl(&changed) - kl(self.policy));
         BitChange {
             operand: decision.operand,
             from,
             to,
-            predicted_kl_change: kl(to).zip(kl(from)).map(|(after, before)| after - before),
+            predicted_kl_change: foretold,
             predicted_cost: after,
             predicted_cost_change: if ratio.is_finite() { ratio - 1.0 } else { 0.0 },
             breaks_a_budget: !Budget::all_met(self.budgets, &after),
@@ -143,6 +145,7 @@ mod tests {
             objective: CostKind::Latency,
             cost_shares: &[],
             kl: &|decision, bits| (decision.layer > 0).then(|| 1.0 / f64::from(bits.get()).exp2()),
+            forecast: Some(&|policy| 1.0 / product_cost(policy).latency_s),
         })
     }
 

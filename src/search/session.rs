@@ -34,7 +34,7 @@ const STARTS_OVER_A_RANGE: u32 = 8;
 const SENSITIVITY_IMAGES: std::ops::RangeInclusive<usize> = 32..=512;
 
 /// What measuring sensitivities may cost, as a share of what the episodes do.
-const SENSITIVITY_SHARE: f64 = 0.25;
+const SENSITIVITY_SHARE: f64 = 1.0;
 
 /// Judges policies on the search images, and at the end on the test images.
 pub struct Session {
@@ -77,8 +77,9 @@ impl Session {
             let eight_bit = plan.space.nearest_uniform(LayerBits::EIGHT);
             search = search.verified(&quantizer.apply(&eight_bit)?)?;
         }
-        // What is reported at the end is measured in floats, whatever led there.
-        let settings = EvaluationSettings { arithmetic: Arithmetic::Float, ..settings };
+        // What is reported at the end is measured in floats and on images alone, whatever led there.
+        let arithmetic = Arithmetic::Float;
+        let settings = EvaluationSettings { arithmetic, blends: false, ..settings };
         let alone = Alone::new(plan, &search, &splits);
         let measure = plan.request.measure;
         if measure.of(&search.float().quality).is_none() {
@@ -112,6 +113,11 @@ impl Session {
     /// What policies are judged in on the search images.
     pub fn arithmetic(&self) -> Arithmetic {
         self.search.arithmetic()
+    }
+
+    /// Whether divergence on the search images is measured on blends of them as well.
+    pub fn has_blends(&self) -> bool {
+        self.search.has_blends()
     }
 
     pub fn n_calibration_images(&self) -> usize {
@@ -190,25 +196,12 @@ impl Session {
     /// # Errors
     /// When a network does not run, or the method does more than to round tensors.
     pub fn sensitivities(&self, plan: &Plan) -> Result<LossTable, SearchError> {
+        self.measure_sensitivities(plan, &mut |_| Ok::<(), SearchError>(()))?;
         let space = &plan.space;
-        let wanted = single_roundings(plan);
-        let key = |one: &SingleRounding| {
-            (Decision { layer: one.layer_index, operand: one.operand }, one.bits)
-        };
-        let mut known = self.alone.known.borrow_mut();
-        let missing: Vec<SingleRounding> =
-            wanted.iter().copied().filter(|one| !known.contains_key(&key(one))).collect();
-        if !missing.is_empty() {
-            let evaluator = self.search.first_images(self.alone.n_images);
-            let mut prefix = PrefixEvaluator::new(&evaluator, self.quantizer.graph(), KEPT_BYTES)?;
-            sweep(&self.quantizer, &mut prefix, &missing, &mut |measured| {
-                known.extend(measured.iter().map(|one| (key(&one.rounding), *one)));
-                Ok::<(), SearchError>(())
-            })?;
-        }
+        let known = self.alone.known.borrow();
         let mut table = LossTable::new(space.layers().len());
-        for one in &wanted {
-            let (decision, bits) = key(one);
+        for one in &single_roundings(plan) {
+            let (decision, bits) = place(one);
             let kl = known[&(decision, bits)].quality.kl.filter(|kl| !kl.is_nan());
             table.set(decision, bits, kl.unwrap_or(f64::INFINITY));
         }
@@ -216,20 +209,37 @@ impl Session {
         Ok(table)
     }
 
-    /// Takes single roundings as measured, such as by an earlier session on the same images.
-    pub fn know_sensitivities(&self, measured: impl IntoIterator<Item = MeasuredAlone>) {
-        let keyed = measured.into_iter().map(|one| {
-            let SingleRounding { layer_index: layer, operand, bits } = one.rounding;
-            ((Decision { layer, operand }, bits), one)
-        });
-        self.alone.known.borrow_mut().extend(keyed);
+    /// Measures the single roundings of the plan that are not known yet.
+    ///
+    /// - `keep`: is given what was measured together, as soon as it is known
+    ///
+    /// # Errors
+    /// As [`Session::sensitivities`], and when `keep` fails.
+    pub fn measure_sensitivities<E: From<QuantizationError>>(
+        &self,
+        plan: &Plan,
+        keep: &mut dyn FnMut(&[MeasuredAlone]) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let mut known = self.alone.known.borrow_mut();
+        let missing: Vec<SingleRounding> = single_roundings(plan)
+            .into_iter()
+            .filter(|one| !known.contains_key(&place(one)))
+            .collect();
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let evaluator = self.search.first_images(self.alone.n_images);
+        let mut prefix = PrefixEvaluator::new(&evaluator, self.quantizer.graph(), KEPT_BYTES)?;
+        sweep(&self.quantizer, &mut prefix, &missing, &mut |measured| {
+            known.extend(measured.iter().map(|one| (place(&one.rounding), *one)));
+            keep(measured)
+        })
     }
 
-    /// All single roundings that were measured or taken as known, by layer, tensor and bits.
-    pub fn known_sensitivities(&self) -> Vec<MeasuredAlone> {
-        let mut all: Vec<MeasuredAlone> = self.alone.known.borrow().values().copied().collect();
-        all.sort_by_key(|one| (one.rounding.layer_index, one.rounding.operand, one.rounding.bits));
-        all
+    /// Takes single roundings as measured, such as by an earlier session on the same images.
+    pub fn know_sensitivities(&self, measured: impl IntoIterator<Item = MeasuredAlone>) {
+        let keyed = measured.into_iter().map(|one| (place(&one.rounding), one));
+        self.alone.known.borrow_mut().extend(keyed);
     }
 
     /// The float network on the images that sensitivities are measured on.
@@ -281,10 +291,21 @@ impl Alone {
     fn new(plan: &Plan, search: &Evaluator, splits: &Splits) -> Self {
         let wanted = sensitivity_images(plan, single_roundings(plan).len(), search.n_images());
         let n_images = search.first_images(wanted).n_images();
-        let digests = [splits.search.prefix_digest(n_images), splits.calibration.digest()];
-        let known = RefCell::default();
-        Self { n_images, data_digest: Images::joined_digest(&digests), known }
+        let images = splits.search.prefix_digest(n_images);
+        let calibration = splits.calibration.digest();
+        let data_digest = judged_digest(images, calibration, search.has_blends());
+        Self { n_images, data_digest, known: RefCell::default() }
     }
+}
+
+/// SHA-256, hexadecimal, over what quality is measured on.
+///
+/// - `images`, `calibration`: digests of the judged images and of those calibrated on
+/// - `blends`: whether divergence is measured on blends as well
+pub fn judged_digest(images: String, calibration: String, blends: bool) -> String {
+    let mut digests = vec![images, calibration];
+    digests.extend(blends.then(|| "blends".to_owned()));
+    Images::joined_digest(&digests)
 }
 
 /// Every width of every decision.
@@ -296,6 +317,10 @@ fn single_roundings(plan: &Plan) -> Vec<SingleRounding> {
         space.widths(decision).iter().map(of_width)
     };
     space.decisions().iter().flat_map(at).collect()
+}
+
+fn place(one: &SingleRounding) -> (Decision, Bits) {
+    (Decision { layer: one.layer_index, operand: one.operand }, one.bits)
 }
 
 /// Images for so many single roundings; with the prefix kept, one costs half a pass.

@@ -61,7 +61,7 @@ impl Evaluator {
             sums.add(&part);
             classes.extend(own);
         }
-        Ok((Measured { quality: sums.finish(self.n_images()), wall_s }, classes))
+        Ok((Measured { quality: sums.finish(), wall_s }, classes))
     }
 }
 

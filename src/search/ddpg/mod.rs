@@ -56,8 +56,10 @@ const LEAST_LOSS: f64 = 1e-6;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Base {
     Agent,
-    /// The best policy known for the budgets.
-    Incumbent,
+    /// The best policy known for the budgets, of which so many widths may change at most.
+    Incumbent {
+        changes: usize,
+    },
     /// What is the least sum of losses as they are foretold.
     Programme,
 }
@@ -75,7 +77,10 @@ impl Turn {
         let base = match proposal_index % 8 {
             0 | 2 | 4 => Base::Agent,
             6 => Base::Programme,
-            _ => Base::Incumbent,
+            // What is far from all that was judged looks better than it is: most steps are small.
+            3 => Base::Incumbent { changes: usize::MAX },
+            5 => Base::Incumbent { changes: 4 },
+            _ => Base::Incumbent { changes: 2 },
         };
         Self { base, is_certain: proposal_index % 4 < 2 }
     }
@@ -223,19 +228,27 @@ impl DdpgProposer {
         })
     }
 
-    /// `base` made better under `forecast`; a policy that was not judged before, where one is near.
+    /// `base` made better under `forecast` by so many changes at most; a policy that was not judged
+    /// before, where one is near.
     fn refined(
         &self,
         base: BitwidthPolicy,
+        changes: usize,
         budgets: &[Budget],
         forecast: &Forecast,
         rng: &mut rand_chacha::ChaCha8Rng,
     ) -> BitwidthPolicy {
         let loss = |policy: &BitwidthPolicy| self.surrogate.log_loss(forecast, policy);
-        let is_allowed = |policy: &BitwidthPolicy| {
-            Budget::all_met(budgets, &self.world.cost(policy)) && !self.known.contains(policy)
-        };
         let space = self.world.space();
+        let is_near = |policy: &BitwidthPolicy| {
+            let differs = |&&d: &&Decision| space.get(policy, d) != space.get(&base, d);
+            changes == usize::MAX || space.decisions().iter().filter(differs).count() <= changes
+        };
+        let is_allowed = |policy: &BitwidthPolicy| {
+            is_near(policy)
+                && Budget::all_met(budgets, &self.world.cost(policy))
+                && !self.known.contains(policy)
+        };
         let refinement = Refinement { space, loss: &loss, is_allowed: &is_allowed };
         refinement.of(&base, rng).unwrap_or(base)
     }
@@ -258,14 +271,18 @@ impl Proposer for DdpgProposer {
         };
         let base = match turn.base {
             Base::Agent => self.of_agent(context),
-            Base::Incumbent => match self.incumbent(context.budgets) {
+            Base::Incumbent { .. } => match self.incumbent(context.budgets) {
                 Some(policy) => policy.clone(),
                 None => self.of_agent(context),
             },
             Base::Programme => self.of_programme(context, &forecast),
         };
         let foretold = self.surrogate.log_loss(&forecast, &base);
-        let policy = self.refined(base, context.budgets, &forecast, &mut rng);
+        let changes = match turn.base {
+            Base::Incumbent { changes } => changes,
+            Base::Agent | Base::Programme => usize::MAX,
+        };
+        let policy = self.refined(base, changes, context.budgets, &forecast, &mut rng);
         tracing::debug!(
             base = ?turn.base,
             foretold = foretold.exp(),

@@ -1,0 +1,209 @@
+#!/usr/bin/env python3
+"""The comparison of search strategies in BENCHMARKS.md, in the background and resumable.
+
+    scripts/compare.py --keep FOLDER                run what is missing, print the tables
+    scripts/compare.py --keep FOLDER --only NAME    the cases whose name begins so
+    scripts/compare.py --keep FOLDER --tables       print what there is and what is left out, run nothing
+
+Sensitivities, judged policies and finished runs are shared through FOLDER/compare.db: what was interrupted goes on where it stopped, and a case
+that is complete is not run again. Needs a release build (`cargo build --release`), or `--haq PROGRAM`, and the data folder: `--data` or ../shared/data.
+"""
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+PLANNED = "ilp,greedy"
+ALL = "uniform,ilp,greedy,random,evolution,ddpg"
+
+NETWORKS = {
+    "resnet20": (["resnet20_cifar10.onnx", "cifar10"], ["--search-images", "2000"]),
+    "efficientnet": (["efficientnet_lite0_imagenet.onnx", "imagenet_sample"], ["--search-images", "200", "--calibration", "100"]),
+}
+
+# Of edge-tpu: 32-bit biases, and all weights at one bit; the sizes below are those of so many bits a weight.
+FIXED_BYTES, BIT_BYTES = 5_584, 33_542
+
+
+@dataclass
+class Case:
+    name: str
+    network: str
+    device: str
+    budgets: list
+    strategies: str
+    episodes: int
+    repeats: int
+    more: tuple = ()
+
+    def arguments(self, options):
+        (model, images), counts = NETWORKS[self.network]
+        limits = [part for budget in self.budgets for part in ("--budget", budget)]
+        return [
+            "search", "--model", options.data / "models" / model, "--data", options.data / images, "--hw", self.device, *limits,
+            *self.more, *counts, "--strategy", self.strategies, "--repeats", self.repeats, "--split-seed", 0, "--episodes", self.episodes,
+        ]
+
+
+def size_case(bits, repeats):
+    budget = f"size={int(FIXED_BYTES + BIT_BYTES * bits)}B"
+    return Case(f"size-{bits}", "resnet20", "edge-tpu", [budget], ALL, 40, repeats, ("--pin", "none"))
+
+
+def cases():
+    """In the order in which they are worth having."""
+    edge = lambda ratio, repeats: Case(f"latency-{ratio}", "resnet20", "bismo-edge", [f"latency={ratio}"], ALL, 60, repeats)
+    cloud = lambda ratio: Case(f"cloud-{ratio}", "resnet20", "bismo-cloud", [f"latency={ratio}"], ALL, 40, 3)
+    depthwise = lambda ratio, repeats: Case(
+        f"depthwise-{ratio}", "efficientnet", "bismo-edge", [f"latency={ratio}"], "uniform,ilp,greedy,random,ddpg", 40, repeats)
+    paper = lambda ratio: Case(f"haq-{ratio}", "resnet20", "bismo-edge", [f"latency={ratio}"], "haq", 600, 3)
+    front = [
+        Case(f"front-{ratio}", "resnet20", "bismo-edge", [f"latency={ratio}"], "ddpg", 10, 1)
+        for ratio in ("0.25", "0.3", "0.35", "0.4", "0.45", "0.5", "0.6", "0.7", "0.8", "0.9")
+    ]
+    return [
+        edge("0.3", 5), size_case(2.5, 5), paper("0.3"), edge("0.45", 3), size_case(3, 3), size_case(4, 3), size_case(2.25, 3),
+        Case("both", "resnet20", "bismo-edge", ["latency=0.45", "size=0.4"], ALL, 40, 3),
+        Case("energy-0.75", "resnet20", "bitfusion", ["energy=0.75"], ALL, 40, 3),
+        cloud("0.3"), edge("0.6", 3), cloud("0.45"), cloud("0.6"),
+        Case("front-range", "resnet20", "bismo-edge", [], "ddpg", 100, 1), *front,
+        depthwise("0.45", 3), paper("0.45"), depthwise("0.6", 3),
+    ]
+
+
+def haq(options, *arguments):
+    command = [str(options.haq), *map(str, arguments), "--db", str(options.keep / "compare.db"), "--json", "--quiet"]
+    done = subprocess.run(command, cwd=options.keep, capture_output=True, text=True)
+    if done.returncode != 0:
+        raise SystemExit(f"{' '.join(command)}\n{done.stderr}")
+    return json.loads(done.stdout)
+
+
+def run(case, options):
+    file = options.keep / f"{case.name}.json"
+    arguments = case.arguments(options)
+    if options.threads:
+        arguments += ["--threads", options.threads]
+    found = haq(options, *arguments)
+    # One run alone is no contest: it is told by itself.
+    runs = found["runs"] if "runs" in found else [found["run"]]
+    file.write_text(json.dumps([shown(options, number) for number in runs]))
+
+
+def shown(options, number):
+    """What the tables say of a run."""
+    run = haq(options, "runs", "show", number)
+    about, result = run["description"], run["result"]
+    best = next(e for e in run["episodes"] if e["index"] == result["best_episode"])
+    kinds = [e for e in run["episodes"] if e["kind"] != "reference"]
+    meets = lambda e: all(e["cost"][COSTS[b["kind"]]] <= b["limit"] for b in about["budgets"])
+    objective = COSTS[about["objective"]]
+    return {
+        "strategy": about["strategy"], "seed": about["seed"], "evaluations": len(kinds),
+        "kl_search": best["quality"]["kl"], "top1_search": best["quality"]["top1"],
+        "kl_test": result["best_test"]["kl"], "top1_test": result["best_test"]["top1"], "float": result["float_test"]["top1"],
+        "wall_s": result["wall_s"],
+        # Least KL after so many evaluations, of policies within the budgets.
+        "kl_so_far": running_least([e["quality"]["kl"] if meets(e) else None for e in kinds]),
+        "points": [(e["cost"][objective] / about["eight_bit_cost"][objective], e["quality"]["top1"], e["quality"]["kl"]) for e in kinds],
+    }
+
+
+COSTS = {"latency": "latency_s", "energy": "energy_j", "size": "size_bytes", "memory": "peak_memory_bytes"}
+
+
+def running_least(values):
+    least, out = None, []
+    for value in values:
+        if value is not None and (least is None or value < least):
+            least = value
+        out.append(least)
+    return out
+
+
+def spread(values, digits, factor=1):
+    values = [factor * value for value in values]
+    if len(values) == 1:
+        return f"{values[0]:.{digits}f}"
+    return f"{statistics.mean(values):.{digits}f} ± {statistics.stdev(values):.{digits}f}"
+
+
+def print_case(case, runs, all_runs):
+    print(f"\n{case.name}: {case.network}, {case.device}, {' '.join(case.budgets) or 'a range'}, float {100 * runs[0]['float']:.2f}\n")
+    print("| strategy | seeds | evaluations | KL, search | KL, test | top-1, search | top-1, test | seconds |")
+    print("|---|---|---|---|---|---|---|---|")
+    for strategy in dict.fromkeys(run["strategy"] for run in runs):
+        own = [run for run in runs if run["strategy"] == strategy]
+        column = lambda key: [run[key] for run in own]
+        print("| " + " | ".join([
+            f"`{strategy}`", str(len(own)), f"{statistics.mean(column('evaluations')):.0f}", spread(column("kl_search"), 4),
+            spread(column("kl_test"), 4), spread(column("top1_search"), 2, 100), spread(column("top1_test"), 2, 100),
+            f"{statistics.median(column('wall_s')):.0f}",
+        ]) + " |")
+    rival = all_runs.get(f"haq-{case.name.partition('-')[2]}") if case.name.startswith("latency-") else None
+    if rival:
+        goal = statistics.mean(run["kl_so_far"][-1] for run in rival)
+        needed = [first_below(run["kl_so_far"], goal) for run in runs if run["strategy"] == "ddpg"]
+        print(f"\nThe mean KL that `haq` has in the end ({goal:.4f}) `ddpg` has after {needed} evaluations.")
+
+
+def first_below(values, goal):
+    return next((i + 1 for i, value in enumerate(values) if value is not None and value <= goal), None)
+
+
+def hypervolume(points):
+    """Area under the best top-1 by cost relative to 8/8, from cost 0 to 1."""
+    area, best, edge = 0.0, 0.0, 0.0
+    for cost, quality, _ in sorted(points):
+        if cost > 1:
+            break
+        if quality > best:
+            area += best * (cost - edge)
+            best, edge = quality, cost
+    return area + best * (1 - edge)
+
+
+def print_fronts(all_runs):
+    single = [runs for name, runs in all_runs.items() if name.startswith("front-0")]
+    whole = all_runs.get("front-range")
+    if len(single) < 10 or not whole:
+        return
+    together = [point for runs in single for run in runs for point in run["points"]]
+    print(f"\nFront: one run over the range {hypervolume(whole[0]['points']):.4f} of hypervolume ({len(whole[0]['points'])} policies), "
+          f"ten runs under one budget each {hypervolume(together):.4f} ({len(together)} policies).")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--keep", type=Path, required=True, help="folder for the database and the results")
+    parser.add_argument("--data", type=Path, default=ROOT / ".." / "shared" / "data")
+    parser.add_argument("--haq", type=Path, default=ROOT / "target" / "release" / "haq", help="the program to run")
+    parser.add_argument("--only", default="", help="how the names of the wanted cases begin")
+    parser.add_argument("--threads", type=int, help="threads of each search")
+    parser.add_argument("--tables", action="store_true", help="run nothing")
+    options = parser.parse_args()
+    for name in ("keep", "data", "haq"):
+        setattr(options, name, getattr(options, name).resolve())
+    options.keep.mkdir(parents=True, exist_ok=True)
+    wanted = [case for case in cases() if case.name.startswith(options.only)]
+    for case in wanted:
+        if not options.tables and not (options.keep / f"{case.name}.json").exists():
+            print(f"{case.name} …", file=sys.stderr, flush=True)
+            run(case, options)
+    files = {case.name: options.keep / f"{case.name}.json" for case in cases()}
+    all_runs = {name: json.loads(file.read_text()) for name, file in files.items() if file.exists()}
+    for case in wanted:
+        if case.name in all_runs and not case.name.startswith("front-0"):
+            print_case(case, all_runs[case.name], all_runs)
+    print_fronts(all_runs)
+    left_out = [case.name for case in wanted if case.name not in all_runs]
+    print(f"\nLeft out: {', '.join(left_out) or 'nothing'}.")
+
+
+if __name__ == "__main__":
+    main()
