@@ -41,6 +41,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
 const ONLY_IN: &[(&str, &[&str])] = &[
     ("tch", &["network", "data", "quantization", "cli"]),
     ("haq_agent", &["search"]),
+    ("haq_kernels", &["network"]),
     ("haq_simulator", &["domain", "search", "runner", "cli"]),
     ("sqlx", &["store"]),
     ("plotters", &["report"]),
@@ -52,6 +53,7 @@ const ONLY_IN: &[(&str, &[&str])] = &[
 /// What the crates below must not know.
 const NEVER_IN: &[(&str, &[&str])] = &[
     ("agent/src", &["haq_simulator", "haq", "sqlx", "plotters", "clap"]),
+    ("kernels/src", &["haq_agent", "haq_simulator", "haq", "tch", "sqlx", "plotters", "clap"]),
     ("simulator/src", &["haq_agent", "haq", "tch", "sqlx", "plotters", "clap"]),
 ];
 

@@ -1,7 +1,5 @@
 //! In what numbers a quantized network is computed.
 
-use super::codes;
-
 /// The numbers layers multiply and add up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Arithmetic {
@@ -14,10 +12,8 @@ pub enum Arithmetic {
 }
 
 impl Arithmetic {
-    /// The faster one on this processor: codes where it adds up products of bytes (AVX-512 VNNI)
-    /// and the kernels were compiled with all optimisations.
+    /// The faster one on this processor: codes where it adds up products of bytes (AVX-512 VNNI).
     pub fn fastest() -> Self {
-        let is_optimised = !cfg!(debug_assertions);
-        if is_optimised && codes::has_byte_products() { Self::Codes } else { Self::Float }
+        if haq_kernels::has_byte_products() { Self::Codes } else { Self::Float }
     }
 }

@@ -1,14 +1,11 @@
 //! One convolution on codes: from the constants of a graph to the memory of tensors.
 
+use haq_kernels::{
+    Addend, DenseWeights, DepthwiseScratch, DepthwiseWeights, Finish, Outputs, Places, Sweep, Tile,
+};
 use tch::{Device, Kind, TchError, Tensor};
 
-use super::{
-    super::apply::refuse,
-    dense::{DenseWeights, Places, Tile},
-    depthwise::{DepthwiseScratch, DepthwiseWeights, Sweep},
-    finish::{Addend, Finish, Outputs},
-    memory,
-};
+use super::{super::apply::refuse, memory};
 use crate::network::{
     array::Array,
     attributes::{Grid, Window},

@@ -1,12 +1,12 @@
 //! What happens to sums of products before they are written: scale, bias, skip connection, clip,
 //! and the grid of the layer that reads them.
 
-use super::dense::Tile;
-use crate::network::attributes::Grid;
+use crate::dense::Tile;
+use crate::grid::Grid;
 
 /// What follows the products of one layer.
 #[derive(Debug, Clone)]
-pub(super) struct Finish {
+pub struct Finish {
     /// One number a sum stands for, and what is added to it, by output channel.
     pub scale: Vec<f32>,
     pub bias: Vec<f32>,
@@ -16,7 +16,7 @@ pub(super) struct Finish {
 }
 
 /// Where one image's results go; each `[places, out_channels]`.
-pub(super) struct Outputs<'a> {
+pub struct Outputs<'a> {
     pub numbers: Option<&'a mut [f32]>,
     pub codes: Option<&'a mut [u8]>,
     pub addend: Addend<'a>,
@@ -24,7 +24,7 @@ pub(super) struct Outputs<'a> {
 
 /// What is added to a layer's output.
 #[derive(Clone, Copy)]
-pub(super) enum Addend<'a> {
+pub enum Addend<'a> {
     None,
     Apart(&'a [f32]),
     /// What `numbers` holds before it is overwritten.
@@ -36,7 +36,7 @@ impl Finish {
     pub fn write(&self, tile: &Tile<'_>, outputs: &mut Outputs<'_>) {
         self.check(tile, outputs);
         #[cfg(target_arch = "x86_64")]
-        if super::has_byte_products() {
+        if crate::has_byte_products() {
             // SAFETY: the processor has AVX-512, and the tile was found to fit the outputs.
             return unsafe { self.write_avx512(tile, outputs) };
         }
@@ -47,7 +47,7 @@ impl Finish {
         let n = (tile.first_place + tile.n_places) * self.scale.len();
         assert!(tile.channel + tile.n_channels <= self.scale.len());
         assert!(tile.n_channels <= tile.width && tile.sums.len() >= tile.n_places * tile.width);
-        assert!(tile.width.is_multiple_of(super::dense::LANES));
+        assert!(tile.width.is_multiple_of(crate::dense::LANES));
         assert!(self.bias.len() == self.scale.len());
         let fits = |length: Option<usize>| length.is_none_or(|length| length >= n);
         assert!(fits(outputs.numbers.as_ref().map(|numbers| numbers.len())));
@@ -108,8 +108,8 @@ impl Finish {
             Addend::Apart(addend) => Some(addend.as_ptr()),
             Addend::InPlace => numbers.map(<*mut f32>::cast_const),
         };
-        for column in (0..tile.n_channels).step_by(super::dense::LANES) {
-            let mask = super::depthwise::mask_of(tile.n_channels - column);
+        for column in (0..tile.n_channels).step_by(crate::dense::LANES) {
+            let mask = crate::depthwise::mask_of(tile.n_channels - column);
             let channel = tile.channel + column;
             // SAFETY: `check` found that channels, places and sums lie in their slices; lanes
             // beyond the last channel are masked.

@@ -4,14 +4,14 @@
 use std::array;
 
 /// Output channels in one register.
-pub(super) const LANES: usize = 16;
+pub const LANES: usize = 16;
 /// Products that one instruction adds up.
 const QUAD: usize = 4;
 
 /// Weights of a convolution in panels of 16 channels, four neighbouring products beside each
 /// other.
 #[derive(Debug)]
-pub(super) struct DenseWeights {
+pub struct DenseWeights {
     out_channels: usize,
     /// Rows of the window, and groups of four products in a row.
     rows: usize,
@@ -26,7 +26,7 @@ pub(super) struct DenseWeights {
 
 /// A window over an image whose channels are a multiple of four, and last.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Places {
+pub struct Places {
     /// Columns of the output.
     pub columns: usize,
     /// Bytes from one place of the output to the next, along a row and down a column.
@@ -123,7 +123,7 @@ impl DenseWeights {
 }
 
 /// Sums of some neighbouring places and channels.
-pub(super) struct Tile<'a> {
+pub struct Tile<'a> {
     /// `[n_places, width]`, of which `n_channels` columns count.
     pub sums: &'a [f32],
     pub width: usize,
@@ -159,7 +159,7 @@ impl<const PLACES: usize> Work<'_, PLACES> {
         sums: &mut [[[f32; LANES]; PANELS]; PLACES],
     ) {
         #[cfg(target_arch = "x86_64")]
-        if super::has_byte_products() {
+        if crate::has_byte_products() {
             // SAFETY: the processor has the instructions. Every window was found to lie in the
             // image, and a block has `rows * quads * PANELS` groups of 64 weights.
             return unsafe { self.multiply_vnni::<PANELS>(rows, quads, sums) };

@@ -1,11 +1,11 @@
 //! One filter a channel, on codes as floats: their sums are whole numbers far below 2^24, so
 //! nothing is rounded and the order of products does not matter.
 
-use super::dense::{LANES, Tile};
+use crate::dense::{LANES, Tile};
 
 /// Weights of a convolution with as many groups as input and output channels.
 #[derive(Debug)]
-pub(super) struct DepthwiseWeights {
+pub struct DepthwiseWeights {
     channels: usize,
     /// Rows and columns of the window.
     kernel: [usize; 2],
@@ -16,7 +16,7 @@ pub(super) struct DepthwiseWeights {
 
 /// Where the places of the output lie on an image.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Sweep {
+pub struct Sweep {
     /// Rows and columns of the image and of the output.
     pub image: [usize; 2],
     pub output: [usize; 2],
@@ -27,7 +27,7 @@ pub(super) struct Sweep {
 
 /// Memory that layers of one thread use again and again.
 #[derive(Debug, Default)]
-pub(super) struct DepthwiseScratch {
+pub struct DepthwiseScratch {
     rows: Vec<f32>,
     sums: Vec<f32>,
 }
@@ -46,7 +46,7 @@ impl DepthwiseWeights {
         Self { channels, kernel, zero_point: zero_point as f32, panels }
     }
 
-    /// Gives the sums of every place to `finish`, as [`super::dense::DenseWeights::sums`] does.
+    /// Gives the sums of every place to `finish`, as [`crate::dense::DenseWeights::sums`] does.
     ///
     /// - `image`: `[rows, columns, channels]`
     pub fn sums(
@@ -130,7 +130,7 @@ impl DepthwiseWeights {
 /// - `weights`: `[taps, 16]`
 fn add_row(rows: &[f32], starts: &[usize], weights: &[f32], stride: usize, sums: &mut [f32]) {
     #[cfg(target_arch = "x86_64")]
-    if super::has_byte_products() {
+    if crate::has_byte_products() {
         // SAFETY: the processor has AVX-512 and FMA.
         return unsafe { add_row_avx512(rows, starts, weights, stride, sums) };
     }
@@ -220,7 +220,7 @@ fn add_row_plain(rows: &[f32], starts: &[usize], weights: &[f32], stride: usize,
 /// - `target`: 16 numbers a place
 fn spread(source: &[u8], channels: usize, n: usize, zero_point: f32, target: &mut [f32]) {
     #[cfg(target_arch = "x86_64")]
-    if super::has_byte_products() {
+    if crate::has_byte_products() {
         // SAFETY: the processor has AVX-512.
         return unsafe { spread_avx512(source, channels, n, zero_point, target) };
     }
@@ -250,7 +250,7 @@ fn spread_avx512(source: &[u8], channels: usize, n: usize, zero_point: f32, targ
 }
 
 /// The first `n` of 16 lanes.
-pub(super) fn mask_of(n: usize) -> u16 {
+pub fn mask_of(n: usize) -> u16 {
     if n >= LANES { u16::MAX } else { (1 << n) - 1 }
 }
 
