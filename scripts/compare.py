@@ -67,7 +67,7 @@ def cases():
         for ratio in ("0.25", "0.3", "0.35", "0.4", "0.45", "0.5", "0.6", "0.7", "0.8", "0.9")
     ]
     return [
-        edge("0.3", 5), size_case(2.5, 5), paper("0.3"), edge("0.45", 3), size_case(3, 3), size_case(4, 3), size_case(2.25, 3),
+        edge("0.3", 5), size_case(2.5, 5), size_case(3, 3), size_case(4, 3), edge("0.45", 3), paper("0.3"), size_case(2.25, 3),
         Case("both", "resnet20", "bismo-edge", ["latency=0.45", "size=0.4"], ALL, 40, 3),
         Case("energy-0.75", "resnet20", "bitfusion", ["energy=0.75"], ALL, 40, 3),
         cloud("0.3"), edge("0.6", 3), cloud("0.45"), cloud("0.6"),

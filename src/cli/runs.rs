@@ -7,6 +7,7 @@ use crate::{
         args::{Global, RunsCommand, RunsCompareArgs, RunsListArgs, RunsShowArgs},
         exit::{Ending, UsageError},
         output, plot_file,
+        run_files::policy_file,
         session::{open_store, read_store},
     },
     domain::{EpisodeRecord, RunState, show_cost},
@@ -171,6 +172,12 @@ fn summary_table(runs: &[RunSummary]) -> String {
 fn show(global: &Global, args: &RunsShowArgs) -> anyhow::Result<()> {
     let store = read_store(global)?;
     let view = runner::view(&store, args.run)?;
+    if args.policy {
+        let policy = policy_file(&view).ok_or_else(|| {
+            UsageError(format!("run {} has no policy that meets its budgets", args.run))
+        })?;
+        return output::print(&policy.text());
+    }
     if global.json {
         let artifacts: Vec<_> = store
             .artifacts(args.run)?

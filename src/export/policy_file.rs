@@ -82,8 +82,12 @@ impl PolicyFile {
     /// # Errors
     /// When the file cannot be written.
     pub fn save(&self, path: &Path) -> Result<(), PolicyFileError> {
-        let text = serde_json::to_string_pretty(self).expect("a policy has no unprintable key");
-        std::fs::write(path, text + "\n").map_err(|source| io_error(path, source))
+        std::fs::write(path, self.text() + "\n").map_err(|source| io_error(path, source))
+    }
+
+    /// As it is written to a file, without the last line's end.
+    pub fn text(&self) -> String {
+        serde_json::to_string_pretty(self).expect("a policy has no unprintable key")
     }
 
     /// # Errors

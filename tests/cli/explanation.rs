@@ -39,7 +39,10 @@ fn every_layer_is_explained_and_changes_are_predicted_as_simulate_computes_them(
     }
     // One change, made in the policy file, costs what was predicted.
     let policy = folder.path().join(found["files"]["policy"].as_str().unwrap());
-    let mut changed: Value = serde_json::from_slice(&std::fs::read(policy).unwrap()).unwrap();
+    let written = std::fs::read(policy).unwrap();
+    let printed = folder.haq(&["runs", "show", "1", "--policy"]).assert().success();
+    assert_eq!(printed.get_output().stdout, written);
+    let mut changed: Value = serde_json::from_slice(&written).unwrap();
     let change = of_weights(&layers[4]).next().unwrap();
     changed["layers"][4]["weight_bits"] = change["to"].clone();
     folder.write("changed.json", &changed.to_string());

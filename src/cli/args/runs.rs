@@ -53,6 +53,9 @@ pub struct RunsShowArgs {
     /// Print every episode as CSV
     #[arg(long, conflicts_with = "json")]
     pub csv: bool,
+    /// Print the chosen policy as a file that --policy takes
+    #[arg(long, conflicts_with_all = ["json", "csv"])]
+    pub policy: bool,
 }
 
 #[derive(Debug, Clone, Args)]

@@ -3,9 +3,9 @@
 //!
 //! Every judged policy corrects the model ([`Surrogate`]); between evaluations the agent plays
 //! episodes that only the model judges (Sutton's Dyna). A proposal starts from the agent's policy,
-//! from the best known for the budget or from an integer programme on the corrected losses, in
-//! turn, and is refined under the most likely version of the model or one drawn near it, so that
-//! it is both good and worth knowing.
+//! from the best known for the budget, from a cross of the two or from an integer programme on the
+//! corrected losses, in turn, and is refined under the most likely version of the model or one
+//! drawn near it, so that it is both good and worth knowing.
 //!
 //! Source of the agent: HAQ, section 3, with Lillicrap et al. 2016. We differ: actions leave the
 //! budgets reachable, so that what is executed is what is remembered; the budget and what is left
@@ -18,6 +18,7 @@ mod world;
 use std::collections::HashSet;
 
 use haq_agent::{Ddpg, DdpgConfig, Transition, checkpoint::encode_transitions};
+use rand_chacha::ChaCha8Rng;
 
 use self::world::{Step, World};
 use crate::{
@@ -52,16 +53,28 @@ const BOLDNESS: f64 = 0.3;
 /// Losses below this are all as good.
 const LEAST_LOSS: f64 = 1e-6;
 
-/// Where a proposal starts.
+/// Where a proposal starts, and how far from there it may end. What is far from all that was
+/// judged looks better than it is: most steps are small.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Base {
+    /// The agent's policy.
     Agent,
-    /// The best policy known for the budgets, of which so many widths may change at most.
-    Incumbent {
-        changes: usize,
-    },
+    /// The best policy known for the budgets, with widths of the agent's.
+    Crossed,
+    /// The best policy known for the budgets, of which so many widths change at most.
+    Incumbent { changes: usize },
     /// What is the least sum of losses as they are foretold.
     Programme,
+}
+
+/// What a refinement may change.
+#[derive(Debug, Clone, Copy)]
+enum Reach<'a> {
+    Everything,
+    /// So many widths at most.
+    Changes(usize),
+    /// Any width to that of another policy.
+    Towards(&'a BitwidthPolicy),
 }
 
 /// How one proposal is made.
@@ -75,9 +88,9 @@ struct Turn {
 impl Turn {
     fn of(proposal_index: u32) -> Self {
         let base = match proposal_index % 8 {
-            0 | 2 | 4 => Base::Agent,
+            0 => Base::Agent,
+            2 | 4 => Base::Crossed,
             6 => Base::Programme,
-            // What is far from all that was judged looks better than it is: most steps are small.
             3 => Base::Incumbent { changes: usize::MAX },
             5 => Base::Incumbent { changes: 4 },
             _ => Base::Incumbent { changes: 2 },
@@ -228,29 +241,35 @@ impl DdpgProposer {
         })
     }
 
-    /// `base` made better under `forecast` by so many changes at most; a policy that was not judged
-    /// before, where one is near.
+    /// `base` made better under `forecast`; a policy that was not judged before, where there is one
+    /// within reach.
     fn refined(
         &self,
-        base: BitwidthPolicy,
-        changes: usize,
+        base: &BitwidthPolicy,
+        reach: Reach<'_>,
         budgets: &[Budget],
         forecast: &Forecast,
-        rng: &mut rand_chacha::ChaCha8Rng,
-    ) -> BitwidthPolicy {
+        rng: &mut ChaCha8Rng,
+    ) -> Option<BitwidthPolicy> {
         let loss = |policy: &BitwidthPolicy| self.surrogate.log_loss(forecast, policy);
         let space = self.world.space();
         let is_near = |policy: &BitwidthPolicy| {
-            let differs = |&&d: &&Decision| space.get(policy, d) != space.get(&base, d);
-            changes == usize::MAX || space.decisions().iter().filter(differs).count() <= changes
+            let changed = |&&d: &&Decision| space.get(policy, d) != space.get(base, d);
+            let mut changed = space.decisions().iter().filter(changed);
+            match reach {
+                Reach::Everything => true,
+                Reach::Changes(most) => changed.count() <= most,
+                Reach::Towards(other) => {
+                    changed.all(|&d| space.get(policy, d) == space.get(other, d))
+                }
+            }
         };
         let is_allowed = |policy: &BitwidthPolicy| {
             is_near(policy)
                 && Budget::all_met(budgets, &self.world.cost(policy))
                 && !self.known.contains(policy)
         };
-        let refinement = Refinement { space, loss: &loss, is_allowed: &is_allowed };
-        refinement.of(&base, rng).unwrap_or(base)
+        Refinement { space, loss: &loss, is_allowed: &is_allowed }.of(base, rng)
     }
 }
 
@@ -269,20 +288,24 @@ impl Proposer for DdpgProposer {
             true => self.surrogate.mean(),
             false => self.surrogate.sample(BOLDNESS, &mut rng),
         };
-        let base = match turn.base {
-            Base::Agent => self.of_agent(context),
-            Base::Incumbent { .. } => match self.incumbent(context.budgets) {
-                Some(policy) => policy.clone(),
-                None => self.of_agent(context),
-            },
-            Base::Programme => self.of_programme(context, &forecast),
+        let of_agent = match turn.base {
+            Base::Agent | Base::Crossed => Some(self.of_agent(context)),
+            Base::Incumbent { .. } | Base::Programme => None,
+        };
+        let incumbent = self.incumbent(context.budgets).cloned();
+        let (base, reach) = match (turn.base, incumbent, &of_agent) {
+            (Base::Programme, ..) => (self.of_programme(context, &forecast), Reach::Everything),
+            (Base::Incumbent { changes }, Some(known), _) => (known, Reach::Changes(changes)),
+            (Base::Crossed, Some(known), Some(other)) => (known, Reach::Towards(other)),
+            (_, _, Some(policy)) => (policy.clone(), Reach::Everything),
+            (_, _, None) => (self.of_agent(context), Reach::Everything),
         };
         let foretold = self.surrogate.log_loss(&forecast, &base);
-        let changes = match turn.base {
-            Base::Incumbent { changes } => changes,
-            Base::Agent | Base::Programme => usize::MAX,
-        };
-        let policy = self.refined(base, changes, context.budgets, &forecast, &mut rng);
+        let budgets = context.budgets;
+        let policy = self
+            .refined(&base, reach, budgets, &forecast, &mut rng)
+            .or_else(|| self.refined(&base, Reach::Everything, budgets, &forecast, &mut rng))
+            .unwrap_or(base);
         tracing::debug!(
             base = ?turn.base,
             foretold = foretold.exp(),
