@@ -20,8 +20,8 @@ const TWO_TABLES: u16 = 105;
 pub const NEIGHBOURS: [&str; 4] = ["W up", "W down", "A up", "A down"];
 
 /// What holds for the columns of changes, wherever they are shown.
-pub const PREDICTED: &str = "predicted, not measured: KL from float by single tensors and the \
-                             policies of this run, cost by the model; ! breaks a budget";
+pub const PREDICTED: &str = "predicted, not measured: KL from this run's own policies, cost by the \
+                             model; ! breaks a budget";
 
 /// One layer in words.
 pub struct ExplanationRow {

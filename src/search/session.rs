@@ -34,7 +34,7 @@ const STARTS_OVER_A_RANGE: u32 = 8;
 const SENSITIVITY_IMAGES: std::ops::RangeInclusive<usize> = 32..=512;
 
 /// What measuring sensitivities may cost, as a share of what the episodes do.
-const SENSITIVITY_SHARE: f64 = 1.0;
+const SENSITIVITY_SHARE: f64 = 0.6;
 
 /// Judges policies on the search images, and at the end on the test images.
 pub struct Session {
