@@ -77,7 +77,7 @@ impl Session {
             let eight_bit = plan.space.nearest_uniform(LayerBits::EIGHT);
             search = search.verified(&quantizer.apply(&eight_bit)?)?;
         }
-        // What is reported at the end is measured in floats and on images alone, whatever led there.
+        // What is reported at the end is measured in floats, on images alone, whatever led there.
         let arithmetic = Arithmetic::Float;
         let settings = EvaluationSettings { arithmetic, blends: false, ..settings };
         let alone = Alone::new(plan, &search, &splits);
