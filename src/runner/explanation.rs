@@ -40,7 +40,8 @@ pub fn explanation(
             Some(((decision, one.bits), one.quality.kl?))
         })
         .collect();
-    let forecast = table(&space, &alone).map(|table| {
+    let alone = |decision: Decision, bits: Bits| alone.get(&(decision, bits)).copied();
+    let forecast = LossTable::measured(&space, alone).map(|table| {
         let judged = episodes.iter().filter_map(|e| Some((&e.policy, e.quality.kl?)));
         LossForecast::new(space.clone(), &table, judged)
     });
@@ -53,19 +54,7 @@ pub fn explanation(
         budgets: &run.description.budgets,
         objective: run.description.objective,
         cost_shares: &cost_shares(&layers, run.description.objective),
-        kl: &|decision, bits| alone.get(&(decision, bits)).copied(),
+        kl: &alone,
         forecast: foretold.as_ref().map(|of| of as &dyn Fn(&BitwidthPolicy) -> f64),
     }))
-}
-
-/// What single tensors lose; `None` where one was not measured.
-fn table(space: &SearchSpace, alone: &HashMap<(Decision, Bits), f64>) -> Option<LossTable> {
-    let mut table = LossTable::new(space.layers().len());
-    for &decision in space.decisions() {
-        for &bits in space.widths(decision) {
-            table.set(decision, bits, *alone.get(&(decision, bits))?);
-        }
-    }
-    table.rise_with_fewer_bits(space);
-    Some(table)
 }

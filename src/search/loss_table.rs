@@ -22,6 +22,22 @@ impl LossTable {
         Self { layers: vec![[[0.0; WIDTHS]; 2]; n_layers] }
     }
 
+    /// Losses that never fall with fewer bits, from those that were measured; `None` where one of
+    /// an offered width was not.
+    pub fn measured(
+        space: &SearchSpace,
+        alone: impl Fn(Decision, Bits) -> Option<f64>,
+    ) -> Option<Self> {
+        let mut table = Self::new(space.layers().len());
+        for &decision in space.decisions() {
+            for &bits in space.widths(decision) {
+                table.set(decision, bits, alone(decision, bits)?);
+            }
+        }
+        table.rise_with_fewer_bits(space);
+        Some(table)
+    }
+
     pub fn get(&self, decision: Decision, bits: Bits) -> f64 {
         self.layers[decision.layer][operand_index(decision.operand)][width_index(bits)]
     }

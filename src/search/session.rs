@@ -197,16 +197,12 @@ impl Session {
     /// When a network does not run, or the method does more than to round tensors.
     pub fn sensitivities(&self, plan: &Plan) -> Result<LossTable, SearchError> {
         self.measure_sensitivities(plan, &mut |_| Ok::<(), SearchError>(()))?;
-        let space = &plan.space;
         let known = self.alone.known.borrow();
-        let mut table = LossTable::new(space.layers().len());
-        for one in &single_roundings(plan) {
-            let (decision, bits) = place(one);
+        let kl = |decision: Decision, bits: Bits| {
             let kl = known[&(decision, bits)].quality.kl.filter(|kl| !kl.is_nan());
-            table.set(decision, bits, kl.unwrap_or(f64::INFINITY));
-        }
-        table.rise_with_fewer_bits(space);
-        Ok(table)
+            Some(kl.unwrap_or(f64::INFINITY))
+        };
+        Ok(LossTable::measured(&plan.space, kl).expect("all single roundings were measured"))
     }
 
     /// Measures the single roundings of the plan that are not known yet.

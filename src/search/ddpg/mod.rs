@@ -68,13 +68,13 @@ enum Base {
 }
 
 /// What a refinement may change.
-#[derive(Debug, Clone, Copy)]
-enum Reach<'a> {
+#[derive(Debug)]
+enum Reach {
     Everything,
     /// So many widths at most.
     Changes(usize),
     /// Any width to that of another policy.
-    Towards(&'a BitwidthPolicy),
+    Towards(BitwidthPolicy),
 }
 
 /// How one proposal is made.
@@ -246,7 +246,7 @@ impl DdpgProposer {
     fn refined(
         &self,
         base: &BitwidthPolicy,
-        reach: Reach<'_>,
+        reach: &Reach,
         budgets: &[Budget],
         forecast: &Forecast,
         rng: &mut ChaCha8Rng,
@@ -258,7 +258,7 @@ impl DdpgProposer {
             let mut changed = space.decisions().iter().filter(changed);
             match reach {
                 Reach::Everything => true,
-                Reach::Changes(most) => changed.count() <= most,
+                Reach::Changes(most) => changed.count() <= *most,
                 Reach::Towards(other) => {
                     changed.all(|&d| space.get(policy, d) == space.get(other, d))
                 }
@@ -288,23 +288,17 @@ impl Proposer for DdpgProposer {
             true => self.surrogate.mean(),
             false => self.surrogate.sample(BOLDNESS, &mut rng),
         };
-        let of_agent = match turn.base {
-            Base::Agent | Base::Crossed => Some(self.of_agent(context)),
-            Base::Incumbent { .. } | Base::Programme => None,
-        };
-        let incumbent = self.incumbent(context.budgets).cloned();
-        let (base, reach) = match (turn.base, incumbent, &of_agent) {
-            (Base::Programme, ..) => (self.of_programme(context, &forecast), Reach::Everything),
-            (Base::Incumbent { changes }, Some(known), _) => (known, Reach::Changes(changes)),
-            (Base::Crossed, Some(known), Some(other)) => (known, Reach::Towards(other)),
-            (_, _, Some(policy)) => (policy.clone(), Reach::Everything),
-            (_, _, None) => (self.of_agent(context), Reach::Everything),
+        let (base, reach) = match (turn.base, self.incumbent(context.budgets).cloned()) {
+            (Base::Programme, _) => (self.of_programme(context, &forecast), Reach::Everything),
+            (Base::Incumbent { changes }, Some(known)) => (known, Reach::Changes(changes)),
+            (Base::Crossed, Some(known)) => (known, Reach::Towards(self.of_agent(context))),
+            (Base::Agent, _) | (_, None) => (self.of_agent(context), Reach::Everything),
         };
         let foretold = self.surrogate.log_loss(&forecast, &base);
         let budgets = context.budgets;
         let policy = self
-            .refined(&base, reach, budgets, &forecast, &mut rng)
-            .or_else(|| self.refined(&base, Reach::Everything, budgets, &forecast, &mut rng))
+            .refined(&base, &reach, budgets, &forecast, &mut rng)
+            .or_else(|| self.refined(&base, &Reach::Everything, budgets, &forecast, &mut rng))
             .unwrap_or(base);
         tracing::debug!(
             base = ?turn.base,
