@@ -21,12 +21,16 @@ ROOT = Path(__file__).resolve().parent.parent
 program = ROOT / "target" / "release" / "haq"
 
 
-def haq(*arguments, folder):
+def run_json(program, *arguments, folder):
     command = [str(program), *map(str, arguments), "--json", "--quiet"]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
     if done.returncode != 0:
         raise SystemExit(f"{' '.join(command)}\n{done.stderr}")
     return json.loads(done.stdout)
+
+
+def haq(*arguments, folder):
+    return run_json(program, *arguments, folder=folder)
 
 
 def table(header, rows):
@@ -41,11 +45,11 @@ def percent(value):
     return f"{100 * value:.2f}"
 
 
-def spread(values):
-    values = list(values)
+def spread(values, digits=2, factor=100):
+    values = [factor * value for value in values]
     if len(values) == 1:
-        return percent(values[0])
-    return f"{100 * statistics.mean(values):.2f} ± {100 * statistics.stdev(values):.2f}"
+        return f"{values[0]:.{digits}f}"
+    return f"{statistics.mean(values):.{digits}f} ± {statistics.stdev(values):.{digits}f}"
 
 
 def ptq(options):
@@ -92,13 +96,18 @@ def hypervolume(run):
     """Area under the front, cost relative to the dearest point of 8/8, quality from 0 to 1."""
     key = {"latency": "latency_s", "energy": "energy_j", "size": "size_bytes", "memory": "peak_memory_bytes"}[run["objective"]]
     reference = run["eight_bit"][key]
-    points = sorted((point[key] / reference, point["quality_search"]) for point in run["front"])
-    area, best = 0.0, 0.0
+    return area((point[key] / reference, point["quality_search"]) for point in run["front"])
+
+
+def area(points):
+    """Under the best quality at most as dear, from cost 0 to 1."""
+    points = sorted(points)
+    total, best = 0.0, 0.0
     ends = [cost for cost, _ in points[1:]] + [1.0]
     for (cost, quality), end in zip(points, ends):
         best = max(best, quality)
-        area += max(0.0, min(end, 1.0) - cost) * best
-    return area
+        total += max(0.0, min(end, 1.0) - cost) * best
+    return total
 
 
 PAPER = [

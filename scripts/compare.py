@@ -12,13 +12,12 @@ that is complete is not run again. Needs a release build (`cargo build --release
 import argparse
 import json
 import statistics
-import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
-PLANNED = "ilp,greedy"
+from benchmark import ROOT, area, run_json, spread
+
 ALL = "uniform,ilp,greedy,random,evolution,ddpg"
 
 NETWORKS = {
@@ -77,11 +76,7 @@ def cases():
 
 
 def haq(options, *arguments):
-    command = [str(options.haq), *map(str, arguments), "--db", str(options.keep / "compare.db"), "--json", "--quiet"]
-    done = subprocess.run(command, cwd=options.keep, capture_output=True, text=True)
-    if done.returncode != 0:
-        raise SystemExit(f"{' '.join(command)}\n{done.stderr}")
-    return json.loads(done.stdout)
+    return run_json(options.haq, *arguments, "--db", options.keep / "compare.db", folder=options.keep)
 
 
 def run(case, options):
@@ -100,17 +95,17 @@ def shown(options, number):
     run = haq(options, "runs", "show", number)
     about, result = run["description"], run["result"]
     best = next(e for e in run["episodes"] if e["index"] == result["best_episode"])
-    kinds = [e for e in run["episodes"] if e["kind"] != "reference"]
+    proposed = [e for e in run["episodes"] if e["kind"] != "reference"]
     meets = lambda e: all(e["cost"][COSTS[b["kind"]]] <= b["limit"] for b in about["budgets"])
     objective = COSTS[about["objective"]]
     return {
-        "strategy": about["strategy"], "seed": about["seed"], "evaluations": len(kinds),
+        "strategy": about["strategy"], "seed": about["seed"], "evaluations": len(proposed),
         "kl_search": best["quality"]["kl"], "top1_search": best["quality"]["top1"],
         "kl_test": result["best_test"]["kl"], "top1_test": result["best_test"]["top1"], "float": result["float_test"]["top1"],
         "wall_s": result["wall_s"],
         # Least KL after so many evaluations, of policies within the budgets.
-        "kl_so_far": running_least([e["quality"]["kl"] if meets(e) else None for e in kinds]),
-        "points": [(e["cost"][objective] / about["eight_bit_cost"][objective], e["quality"]["top1"], e["quality"]["kl"]) for e in kinds],
+        "kl_so_far": running_least([e["quality"]["kl"] if meets(e) else None for e in proposed]),
+        "points": [(e["cost"][objective] / about["eight_bit_cost"][objective], e["quality"]["top1"]) for e in proposed],
     }
 
 
@@ -126,13 +121,6 @@ def running_least(values):
     return out
 
 
-def spread(values, digits, factor=1):
-    values = [factor * value for value in values]
-    if len(values) == 1:
-        return f"{values[0]:.{digits}f}"
-    return f"{statistics.mean(values):.{digits}f} ± {statistics.stdev(values):.{digits}f}"
-
-
 def print_case(case, runs, all_runs):
     print(f"\n{case.name}: {case.network}, {case.device}, {' '.join(case.budgets) or 'a range'}, float {100 * runs[0]['float']:.2f}\n")
     print("| strategy | seeds | evaluations | KL, search | KL, test | top-1, search | top-1, test | seconds |")
@@ -141,8 +129,8 @@ def print_case(case, runs, all_runs):
         own = [run for run in runs if run["strategy"] == strategy]
         column = lambda key: [run[key] for run in own]
         print("| " + " | ".join([
-            f"`{strategy}`", str(len(own)), f"{statistics.mean(column('evaluations')):.0f}", spread(column("kl_search"), 4),
-            spread(column("kl_test"), 4), spread(column("top1_search"), 2, 100), spread(column("top1_test"), 2, 100),
+            f"`{strategy}`", str(len(own)), f"{statistics.mean(column('evaluations')):.0f}", spread(column("kl_search"), 4, 1),
+            spread(column("kl_test"), 4, 1), spread(column("top1_search")), spread(column("top1_test")),
             f"{statistics.median(column('wall_s')):.0f}",
         ]) + " |")
     rival = all_runs.get(f"haq-{case.name.partition('-')[2]}") if case.name.startswith("latency-") else None
@@ -156,26 +144,14 @@ def first_below(values, goal):
     return next((i + 1 for i, value in enumerate(values) if value is not None and value <= goal), None)
 
 
-def hypervolume(points):
-    """Area under the best top-1 by cost relative to 8/8, from cost 0 to 1."""
-    area, best, edge = 0.0, 0.0, 0.0
-    for cost, quality, _ in sorted(points):
-        if cost > 1:
-            break
-        if quality > best:
-            area += best * (cost - edge)
-            best, edge = quality, cost
-    return area + best * (1 - edge)
-
-
 def print_fronts(all_runs):
     single = [runs for name, runs in all_runs.items() if name.startswith("front-0")]
     whole = all_runs.get("front-range")
     if len(single) < 10 or not whole:
         return
     together = [point for runs in single for run in runs for point in run["points"]]
-    print(f"\nFront: one run over the range {hypervolume(whole[0]['points']):.4f} of hypervolume ({len(whole[0]['points'])} policies), "
-          f"ten runs under one budget each {hypervolume(together):.4f} ({len(together)} policies).")
+    print(f"\nFront: one run over the range {area(whole[0]['points']):.4f} of hypervolume ({len(whole[0]['points'])} policies), "
+          f"ten runs under one budget each {area(together):.4f} ({len(together)} policies).")
 
 
 def main():
