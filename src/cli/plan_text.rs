@@ -49,7 +49,7 @@ fn headline(plan: &Plan) -> String {
     format!(
         "{} on {}: {}, {} episodes, seed {} · {aim} · 10^{:.1} policies{weights_alone}",
         plan.model.name,
-        plan.profile.name(),
+        plan.device_name(),
         request.strategy,
         request.episodes,
         request.seed,
@@ -126,7 +126,7 @@ fn plan_json(plan: &Plan) -> serde_json::Value {
     json!({
         "schema": output::SCHEMA,
         "model": plan.model.name,
-        "profile": plan.profile.name(),
+        "profile": plan.device_name(),
         "strategy": plan.request.strategy,
         "episodes": plan.request.episodes,
         "seed": plan.request.seed,

@@ -189,6 +189,7 @@ fn show(global: &Global, args: &RunsShowArgs) -> anyhow::Result<()> {
             "run": view.id,
             "description": view.description,
             "result": view.result,
+            "on_devices": view.on_devices,
             "explanation": view.explanation,
             "episodes": view.episodes,
             "artifacts": artifacts,
@@ -211,7 +212,11 @@ fn show(global: &Global, args: &RunsShowArgs) -> anyhow::Result<()> {
         output::print("")?;
     }
     output::print(&report::front_table(&view, view.description.objective, look))?;
-    output::print(&report::summary_sentence(&view))
+    output::print(&report::summary_sentence(&view))?;
+    match report::own_devices_table(&view, look) {
+        Some(table) => output::print(&format!("\n{table}")),
+        None => Ok(()),
+    }
 }
 
 const EPISODE_COLUMNS: &[&str] = &[

@@ -16,14 +16,13 @@ use crate::{
     },
     domain::{EpisodeRecord, Measure, RunState},
     report::{self, RunView},
-    runner::{self, Runner, find_profile},
-    search::{Model, Plan, SearchRequest, Verdict},
+    runner::{self, FoundProfile, Runner, find_profile},
+    search::{Model, Plan, ProfileText, SearchRequest, Verdict},
     store::BlockingStore,
 };
 
 pub fn run(global: &Global, args: &SearchArgs) -> anyhow::Result<Ending> {
-    let mut requests =
-        args.hw.iter().map(|hw| request(args, hw)).collect::<anyhow::Result<Vec<_>>>()?;
+    let mut requests = requests(args)?;
     let competes = args.strategy.strategies.len() > 1 || args.repeats > 1 || requests.len() > 1;
     if args.input.model.is_none() {
         let images = if args.input.data.is_none() { " and its images" } else { "" };
@@ -53,6 +52,26 @@ fn plan(request: SearchRequest) -> anyhow::Result<Plan> {
     Ok(runner::plan(request, model)?)
 }
 
+/// A request for each device, or one for all of them.
+fn requests(args: &SearchArgs) -> anyhow::Result<Vec<SearchRequest>> {
+    if !args.one_policy {
+        return args.hw.iter().map(|hw| request(args, hw)).collect();
+    }
+    let (first, others) = args.hw.split_first().expect("clap asks for one");
+    if others.is_empty() {
+        return Err(UsageError(
+            "--one-policy is for several devices; give --hw more than once, or leave it out".into(),
+        )
+        .into());
+    }
+    let mut joint = request(args, first)?;
+    for hw in others {
+        let FoundProfile { text, origin, .. } = find_profile(hw)?;
+        joint.more_profiles.push(ProfileText { toml: text, origin });
+    }
+    Ok(vec![joint])
+}
+
 /// What was typed, for one device; of several strategies the first.
 fn request(args: &SearchArgs, hw: &str) -> anyhow::Result<SearchRequest> {
     if args.input.model.is_some() && args.input.data.is_none() {
@@ -67,6 +86,7 @@ fn request(args: &SearchArgs, hw: &str) -> anyhow::Result<SearchRequest> {
         data: args.input.data.as_deref().map(absolute).transpose()?,
         profile_toml: profile.text,
         profile_origin: profile.origin,
+        more_profiles: Vec::new(),
         strategy,
         measure: args.measure,
         budgets: args.budget.clone(),
@@ -130,6 +150,9 @@ fn print_result(global: &Global, view: &RunView, files: &RunFiles) -> anyhow::Re
         output::print(&report::front_table(view, view.description.objective, look))?;
     }
     output::print(&report::summary_sentence(view))?;
+    if let Some(table) = report::own_devices_table(view, look) {
+        output::print(&format!("\n{table}"))?;
+    }
     if let (Some(policy), Some(pareto), Some(page)) =
         (&files.policy, &files.pareto_svg, &files.report_html)
     {
@@ -171,6 +194,7 @@ fn result_json(view: &RunView, files: &RunFiles, wall_s: f64) -> Value {
         },
         "eight_bit": description.eight_bit_cost,
         "best": view.best().map(|best| best_json(view, best)),
+        "on_devices": view.on_devices,
         "explanation": view.explanation,
         "front": view.front(description.objective).iter()
             .map(|record| point_json(view, record)).collect::<Vec<_>>(),

@@ -6,7 +6,10 @@ use serde::Serialize;
 
 use crate::{
     domain::{Cost, CostKind, Measure, RunId, show_cost},
-    report::tables::{Look, add, finish, number, number_column, start, text_column, words},
+    report::{
+        RunView,
+        tables::{Look, add, finish, number, number_column, start, text_column, words},
+    },
 };
 
 /// One run's best policy on every device.
@@ -58,16 +61,55 @@ pub fn across_devices_table(rows: &[AcrossDevices], look: Look) -> String {
             number(show(row.quality_test)),
         ];
         for on in &row.on {
-            cells.push(number(show_cost(on.objective, on.cost.get(on.objective))));
-            cells.push(number(on.cost_ratio.map_or("–".into(), |ratio| format!("{ratio:.3}"))));
-            cells.push(words(match on.meets_budgets {
-                None => "",
-                Some(true) => "fits",
-                Some(false) => "over budget",
-            }));
+            let [cost, ratio] = on.figures().map(number);
+            cells.extend([cost, ratio, words(on.verdict())]);
         }
         add(&mut table, cells);
     }
     finish(table)
         + "\neach policy on each device, costs modelled; its quality is the same everywhere"
+}
+
+/// The chosen policy on each of the devices it was searched for; none where that is one device.
+pub fn own_devices_table(run: &RunView, look: Look) -> Option<String> {
+    if run.on_devices.len() < 2 {
+        return None;
+    }
+    let objective = run.description.objective;
+    let mut table = start(
+        look,
+        &[
+            text_column("device"),
+            number_column(objective.word()),
+            number_column("of 8/8"),
+            text_column(""),
+        ],
+    );
+    for on in &run.on_devices {
+        let [cost, ratio] = on.figures().map(number);
+        add(&mut table, vec![words(&on.profile), cost, ratio, words(on.verdict())]);
+    }
+    Some(
+        finish(table)
+            + "\none policy for all of them: costs above are those of the device that is worst off, in \
+               units of the first",
+    )
+}
+
+impl OnDevice {
+    /// The objective's cost, and that as a share of what 8/8 costs.
+    pub(super) fn figures(&self) -> [String; 2] {
+        [
+            show_cost(self.objective, self.cost.get(self.objective)),
+            self.cost_ratio.map_or("–".into(), |ratio| format!("{ratio:.3}")),
+        ]
+    }
+
+    pub(super) fn verdict(&self) -> &'static str {
+        match self.meets_budgets {
+            None => "",
+            Some(true) => "fits",
+            Some(false) => "over budget",
+        }
+    }
 }

@@ -40,7 +40,7 @@ mod tables;
 mod theme;
 mod view;
 
-pub use across_devices::{AcrossDevices, OnDevice, across_devices_table};
+pub use across_devices::{AcrossDevices, OnDevice, across_devices_table, own_devices_table};
 pub use bits::BitsFigure;
 pub use canvas::Figure;
 pub use comparison::{ComparedMethod, ComparedPoint, ComparisonFigure, ComparisonPlot};

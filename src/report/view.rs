@@ -1,8 +1,11 @@
 //! A run as reports see it, and the questions every report asks of it.
 
-use crate::domain::{
-    BitwidthPolicy, Budget, Cost, CostKind, EpisodeKind, EpisodeRecord, LayerBits, LayerCost,
-    LayerExplanation, Quality, RunDescription, RunId, RunResult, pareto_front,
+use crate::{
+    domain::{
+        BitwidthPolicy, Budget, Cost, CostKind, EpisodeKind, EpisodeRecord, LayerBits, LayerCost,
+        LayerExplanation, Quality, RunDescription, RunId, RunResult, pareto_front,
+    },
+    report::OnDevice,
 };
 
 /// All that reports need to know of one run.
@@ -16,6 +19,9 @@ pub struct RunView {
     /// What each layer costs under the best policy, one for each layer of the
     /// description; empty while there is no best policy.
     pub best_layers: Vec<LayerCost>,
+    /// What the best policy costs on each device it was searched for, the one of `best_layers`
+    /// first; empty while there is none.
+    pub on_devices: Vec<OnDevice>,
     /// Why each layer of the best policy has its bits; empty while there is none.
     pub explanation: Vec<LayerExplanation>,
     /// Quality on the test split of policies other than the best, such as 8/8 and the

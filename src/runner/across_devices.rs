@@ -1,22 +1,20 @@
-//! Stored policies on the devices of other runs.
-
-use haq_simulator::CostModel;
+//! Stored policies on the devices of their own run and of others.
 
 use crate::{
-    domain::{Budget, CostKind, EpisodeRecord, RunId},
+    domain::{
+        BitwidthPolicy, Budget, BudgetRequest, CostKind, EpisodeRecord, RunDescription, RunId,
+    },
     report::{AcrossDevices, OnDevice, RunView},
     runner::{RunnerError, config::RunConfig},
+    search::DeviceCost,
     store::BlockingStore,
 };
 
 /// A device as the first run on it saw it.
 struct Device {
-    profile: String,
-    model: CostModel,
+    cost: DeviceCost,
     objective: CostKind,
     budgets: Vec<Budget>,
-    eight_bit: f64,
-    model_digest: String,
 }
 
 /// Every run's best policy on every device that some run was about; runs without a policy, or of
@@ -28,46 +26,66 @@ pub fn across_devices(
     store: &BlockingStore,
     runs: &[RunView],
 ) -> Result<Vec<AcrossDevices>, RunnerError> {
+    let Some(first) = runs.first() else { return Ok(Vec::new()) };
+    let digest = &first.description.model_digest;
     let mut devices: Vec<Device> = Vec::new();
-    for run in runs {
-        if devices.iter().all(|device| device.profile != run.description.profile) {
-            devices.push(device_of(store, run)?);
+    for run in runs.iter().filter(|run| run.description.model_digest == *digest) {
+        let description = store.run(run.id)?.description;
+        for device in devices_of(run.id, &description)? {
+            if devices.iter().all(|known| known.cost.profile != device.cost.profile) {
+                devices.push(device);
+            }
         }
     }
-    let Some(first) = devices.first() else { return Ok(Vec::new()) };
-    let digest = &first.model_digest;
     let same = runs.iter().filter(|run| run.description.model_digest == *digest);
     let row = |run: &RunView| run.best().map(|best| across(run, best, &devices));
     Ok(same.filter_map(row).collect())
 }
 
-fn device_of(store: &BlockingStore, run: &RunView) -> Result<Device, RunnerError> {
-    let id: RunId = run.id;
-    let description = &run.description;
-    let config = RunConfig::of(id, &store.run(id)?.description)?;
-    Ok(Device {
-        profile: description.profile.clone(),
-        model: config.cost_model(id, description.batch)?,
+/// What a policy of a run costs on each of the run's devices.
+///
+/// # Errors
+/// As [`across_devices`].
+pub fn on_own_devices(
+    run: RunId,
+    description: &RunDescription,
+    policy: &BitwidthPolicy,
+) -> Result<Vec<OnDevice>, RunnerError> {
+    Ok(devices_of(run, description)?.iter().map(|device| device.costs_of(policy)).collect())
+}
+
+fn devices_of(run: RunId, description: &RunDescription) -> Result<Vec<Device>, RunnerError> {
+    let config = RunConfig::of(run, description)?;
+    let cost = config.cost(run)?;
+    let device = |cost: &DeviceCost| Device {
+        cost: cost.clone(),
         objective: description.objective,
-        budgets: description.budgets.clone(),
-        eight_bit: description.eight_bit_cost.get(description.objective),
-        model_digest: description.model_digest.clone(),
-    })
+        budgets: config
+            .request
+            .budgets
+            .iter()
+            .map(|b: &BudgetRequest| b.resolve(&cost.eight_bit))
+            .collect(),
+    };
+    Ok(cost.devices().iter().map(device).collect())
+}
+
+impl Device {
+    fn costs_of(&self, policy: &BitwidthPolicy) -> OnDevice {
+        let cost = self.cost.model.total(policy.layers());
+        let ratio = cost.get(self.objective) / self.cost.eight_bit.get(self.objective);
+        OnDevice {
+            profile: self.cost.profile.clone(),
+            objective: self.objective,
+            cost,
+            cost_ratio: Some(ratio).filter(|ratio| ratio.is_finite()),
+            meets_budgets: (!self.budgets.is_empty())
+                .then(|| Budget::all_met(&self.budgets, &cost)),
+        }
+    }
 }
 
 fn across(run: &RunView, best: &EpisodeRecord, devices: &[Device]) -> AcrossDevices {
-    let on = |device: &Device| {
-        let cost = device.model.total(best.policy.layers());
-        let ratio = cost.get(device.objective) / device.eight_bit;
-        OnDevice {
-            profile: device.profile.clone(),
-            objective: device.objective,
-            cost,
-            cost_ratio: Some(ratio).filter(|ratio| ratio.is_finite()),
-            meets_budgets: (!device.budgets.is_empty())
-                .then(|| Budget::all_met(&device.budgets, &cost)),
-        }
-    };
     AcrossDevices {
         run: run.id,
         searched_for: run.description.profile.clone(),
@@ -75,6 +93,6 @@ fn across(run: &RunView, best: &EpisodeRecord, devices: &[Device]) -> AcrossDevi
         measure: run.description.measure,
         quality_search: run.quality(best),
         quality_test: run.tested_quality(&best.policy),
-        on: devices.iter().map(on).collect(),
+        on: devices.iter().map(|device| device.costs_of(&best.policy)).collect(),
     }
 }

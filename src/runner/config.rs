@@ -1,13 +1,13 @@
 //! What is stored with a run beside its description: enough to go on with it, and to cost any
 //! policy again without the model file.
 
-use haq_simulator::{CostModel, HardwareProfile, Workload};
+use haq_simulator::Workload;
 use serde::{Deserialize, Serialize};
 
 use crate::{
     domain::{RunDescription, RunId},
     runner::RunnerError,
-    search::{LayerChoices, SearchRequest, cost_model},
+    search::{JointCost, LayerChoices, SearchRequest},
 };
 
 /// The `config` of a stored run.
@@ -42,16 +42,15 @@ impl RunConfig {
             .map_err(|error| RunnerError::Settings { run, reason: error.to_string() })
     }
 
-    /// The cost model the run used.
+    /// What policies cost on the devices of the run.
     ///
     /// # Errors
-    /// When the stored profile or workload is refused.
-    pub fn cost_model(&self, run: RunId, batch: u64) -> Result<CostModel, RunnerError> {
+    /// When a stored profile or the workload is refused.
+    pub fn cost(&self, run: RunId) -> Result<JointCost, RunnerError> {
         let settings = |reason: String| RunnerError::Settings { run, reason };
-        let origin = &self.request.profile_origin;
-        let profile = HardwareProfile::parse(&self.request.profile_toml, origin)
-            .map_err(|error| settings(error.to_string()))?;
-        cost_model(&self.request.method, &profile, &self.workload, batch)
+        let profiles = self.request.profiles().map_err(|error| settings(error.to_string()))?;
+        let SearchRequest { method, batch, .. } = &self.request;
+        JointCost::new(method, &profiles, &self.workload, *batch)
             .map_err(|error| settings(error.to_string()))
     }
 }

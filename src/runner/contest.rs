@@ -188,7 +188,7 @@ impl<'a> Contest<'a> {
     /// The run that was asked the same before: a completed one, or else the newest.
     fn earlier(&self, plan: &Plan) -> Result<Option<RunSummary>, RunnerError> {
         let query = RunQuery {
-            profile: Some(plan.profile.name().to_owned()),
+            profile: Some(plan.device_name()),
             strategy: Some(plan.request.strategy),
             descending: true,
             ..RunQuery::default()

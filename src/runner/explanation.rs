@@ -30,8 +30,8 @@ pub fn explanation(
     }
     let settings = |reason| RunnerError::Settings { run: id, reason };
     let space = SearchSpace::new(config.choices.clone()).map_err(settings)?;
-    let model = config.cost_model(id, run.description.batch)?;
-    let layers = model.network(best.policy.layers()).layers;
+    let cost = config.cost(id)?;
+    let layers = cost.first().model.network(best.policy.layers()).layers;
     let measured = store.run_sensitivities(id)?.map_or(Vec::new(), |known| known.records);
     let alone: HashMap<_, f64> = measured
         .iter()
@@ -50,7 +50,7 @@ pub fn explanation(
         space: &space,
         proposed: &best.proposed,
         policy: &best.policy,
-        cost: &model,
+        cost: &cost,
         budgets: &run.description.budgets,
         objective: run.description.objective,
         cost_shares: &cost_shares(&layers, run.description.objective),

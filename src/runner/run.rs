@@ -274,7 +274,7 @@ fn describe(plan: &Plan, prepared: &Prepared) -> RunDescription {
         model: plan.model.name.clone(),
         model_digest: plan.model.digest.clone(),
         data: inputs::data_name(request.data.as_deref()),
-        profile: plan.profile.name().to_owned(),
+        profile: plan.device_name(),
         strategy: request.strategy,
         measure: request.measure,
         seed: request.seed,

@@ -3,7 +3,10 @@
 use crate::{
     domain::{EpisodeRecord, RunId},
     report::{RunView, SplitUse},
-    runner::{RunnerError, config::RunConfig, explanation::explanation},
+    runner::{
+        RunnerError, across_devices::on_own_devices, config::RunConfig, explanation::explanation,
+    },
+    search::SearchRequest,
     store::BlockingStore,
 };
 
@@ -16,18 +19,19 @@ pub fn view(store: &BlockingStore, id: RunId) -> Result<RunView, RunnerError> {
     let episodes = store.episodes(id)?;
     let config = RunConfig::of(id, &run.description)?;
     let best = |record: &&EpisodeRecord| Some(record.index) == run.result.best_episode;
-    let best_layers = match episodes.iter().find(best) {
-        Some(best) => {
-            let model = config.cost_model(id, run.description.batch)?;
-            model.network(best.policy.layers()).layers
-        }
-        None => Vec::new(),
+    let (best_layers, on_devices) = match episodes.iter().find(best) {
+        Some(EpisodeRecord { policy, .. }) => (
+            config.cost(id)?.first().model.network(policy.layers()).layers,
+            on_own_devices(id, &run.description, policy)?,
+        ),
+        None => Default::default(),
     };
     let explanation = explanation(store, id, &run, &episodes, &config)?;
     Ok(RunView {
         id,
         explanation,
         best_layers,
+        on_devices,
         tested: run.result.tested.clone(),
         exploration: Vec::new(),
         splits: splits(&config),
@@ -53,6 +57,13 @@ fn splits(config: &RunConfig) -> Vec<SplitUse> {
     .into()
 }
 
+/// Where the profiles came from.
+fn origins(request: &SearchRequest) -> String {
+    let more = request.more_profiles.iter().map(|profile| profile.origin.as_str());
+    let all: Vec<&str> = std::iter::once(request.profile_origin.as_str()).chain(more).collect();
+    all.join(", ")
+}
+
 fn provenance(run: &crate::store::Run, config: &RunConfig) -> Vec<(String, String)> {
     let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
     vec![
@@ -60,8 +71,8 @@ fn provenance(run: &crate::store::Run, config: &RunConfig) -> Vec<(String, Strin
         pair("model digest (SHA-256)", &run.description.model_digest),
         pair("data digest (SHA-256)", &config.data_digest),
         pair("quantization method", &config.request.method.to_string()),
-        pair("profile from", &config.request.profile_origin),
-        pair("haq version", env!("CARGO_PKG_VERSION")),
+        pair("profile from", &origins(&config.request)),
+        pair("haq version", &config.haq_version),
     ]
 }
 

@@ -17,6 +17,7 @@ mod forecast;
 mod greedy;
 mod haq;
 mod ilp;
+mod joint_cost;
 mod limits;
 mod loss_table;
 mod model;
@@ -44,16 +45,18 @@ pub use evolution::EvolutionProposer;
 pub use explanation::{Explained, explain};
 pub use forecast::LossForecast;
 pub use haq::HaqProposer;
+pub use joint_cost::{DeviceCost, JointCost};
 pub use limits::Limits;
 pub use loss_table::LossTable;
 pub use model::{Model, ModelError};
 pub use plan::{Plan, kind_word};
 pub use planned::Planner;
 pub use proposer::{Judgement, ListProposer, Proposal, Proposer, ProposerState, RandomProposer};
-pub use request::{BitList, Pins, PreprocessingRequest, SearchRequest, parse_layer_bits};
+pub use request::{
+    BitList, Pins, PreprocessingRequest, ProfileText, SearchRequest, parse_layer_bits,
+};
 pub use reward::loss;
 pub use run::{Outcome, PolicyCost, PolicyEvaluator, Problem, run};
 pub use session::{Session, judged_digest};
 pub use space::{Decision, LayerChoices, SearchSpace, with_shared_tensors};
-pub use weights_only::cost_model;
 pub use workload::workload_of;

@@ -1,21 +1,22 @@
 //! What a request means for one network and device: the space, the budgets, the objective.
 //! No image has been looked at yet.
 
-use haq_simulator::{CostModel, HardwareProfile, Workload};
+use haq_simulator::{Choices, HardwareProfile, Workload};
 
 use crate::{
     domain::{
-        Bits, BitwidthPolicy, Budget, Cost, CostKind, LayerBits, LayerDescription, Strategy,
-        show_cost,
+        Bits, BitwidthPolicy, Budget, BudgetRequest, Cost, CostKind, LayerBits, LayerDescription,
+        Limit, Strategy, show_cost,
     },
     search::{
         error::SearchError,
+        joint_cost::JointCost,
         model::Model,
         projection::cheapest,
         request::SearchRequest,
         run::PolicyCost,
         space::{LayerChoices, SearchSpace},
-        weights_only::{self, cost_model},
+        weights_only,
         workload::workload_of,
     },
 };
@@ -27,10 +28,11 @@ pub struct Plan {
     pub model: Model,
     /// One image as the network reads it: `[1, ...]`.
     pub input_shape: Vec<usize>,
-    pub profile: HardwareProfile,
+    /// Of the devices the policy has to be good on, at least one.
+    pub profiles: Vec<HardwareProfile>,
     pub workload: Workload,
-    pub cost: CostModel,
-    /// Images the simulated device takes at once.
+    pub cost: JointCost,
+    /// Images the first device takes at once.
     pub batch: u64,
     pub space: SearchSpace,
     /// Limits in seconds, joules and bytes; empty when the search covers a range.
@@ -40,12 +42,6 @@ pub struct Plan {
     pub objective: CostKind,
     /// Of the 8/8 policy, which ratios refer to.
     pub eight_bit_cost: Cost,
-}
-
-impl PolicyCost for CostModel {
-    fn cost(&self, policy: &BitwidthPolicy) -> Cost {
-        self.total(policy.layers())
-    }
 }
 
 impl Plan {
@@ -61,17 +57,17 @@ impl Plan {
     ) -> Result<Self, SearchError> {
         check_budget(&request)?;
         weights_only::check(&request)?;
-        let profile = HardwareProfile::parse(&request.profile_toml, &request.profile_origin)
-            .map_err(|error| SearchError::Cost(error.to_string()))?;
+        let cost_error = |error: &dyn std::error::Error| SearchError::Cost(error.to_string());
+        let profiles = request.profiles().map_err(|error| cost_error(&error))?;
         let shapes = model
             .graph
             .shapes(&input_shape)
             .map_err(crate::quantization::QuantizationError::from)?;
         let workload = workload_of(&model.graph, &model.layers, &shapes)?;
-        let batch = request.batch.unwrap_or(profile.batch());
-        let cost = cost_model(&request.method, &profile, &workload, batch)
-            .map_err(|error| SearchError::Cost(error.to_string()))?;
-        let space = search_space(&request, &model, &profile)?;
+        let batch = request.batch.unwrap_or(profiles[0].batch());
+        let cost = JointCost::new(&request.method, &profiles, &workload, request.batch)
+            .map_err(|error| cost_error(&error))?;
+        let space = search_space(&request, &model, &profiles)?;
         let eight_bit_cost =
             cost.cost(&BitwidthPolicy::uniform(model.layers.len(), LayerBits::EIGHT));
         let budgets: Vec<Budget> =
@@ -79,13 +75,13 @@ impl Plan {
         let objective = match budgets.first() {
             Some(budget) => budget.kind,
             None if !request.method.rounds_activations() => CostKind::Size,
-            None => profile.default_objective(),
+            None => profiles[0].default_objective(),
         };
         let plan = Self {
             request,
             model,
             input_shape,
-            profile,
+            profiles,
             workload,
             cost,
             batch,
@@ -97,6 +93,12 @@ impl Plan {
         plan.check_choice()?;
         plan.check_reachable()?;
         Ok(plan)
+    }
+
+    /// The devices' names: `edge-tpu`, or of several `bismo-edge + bitfusion`.
+    pub fn device_name(&self) -> String {
+        let names: Vec<&str> = self.profiles.iter().map(HardwareProfile::name).collect();
+        names.join(" + ")
     }
 
     /// Uniform policies with pins in place, widest first: what every run is compared with.
@@ -170,7 +172,7 @@ impl Plan {
         match self.budgets.iter().find(|budget| !budget.is_met_by(&together)) {
             Some(&budget) => Err(SearchError::BudgetNotReachable {
                 budget,
-                profile: self.profile.name().to_owned(),
+                profile: self.device_name(),
                 smallest: show_cost(budget.kind, together.get(budget.kind)),
                 hint: " while the other budgets hold".into(),
             }),
@@ -180,7 +182,8 @@ impl Plan {
 
     fn not_reachable(&self, budget: Budget, smallest: f64) -> SearchError {
         let ratio = smallest / self.eight_bit_cost.get(budget.kind);
-        let hint = if budget.kind == CostKind::Latency && !self.profile.latency_depends_on_bits() {
+        let depends_on_bits = self.profiles.iter().any(HardwareProfile::latency_depends_on_bits);
+        let hint = if budget.kind == CostKind::Latency && !depends_on_bits {
             format!(
                 " ({ratio:.3} of 8/8): fewer bits buy no cycles there; give size or energy a budget"
             )
@@ -189,7 +192,7 @@ impl Plan {
         };
         SearchError::BudgetNotReachable {
             budget,
-            profile: self.profile.name().to_owned(),
+            profile: self.device_name(),
             smallest: show_cost(budget.kind, smallest),
             hint,
         }
@@ -215,16 +218,42 @@ fn check_budget(request: &SearchRequest) -> Result<(), SearchError> {
                 .into(),
         ));
     }
-    Ok(())
+    let absolute = |budget: &&BudgetRequest| matches!(budget.limit, Limit::Absolute(_));
+    match request.budgets.iter().find(absolute).filter(|_| !request.more_profiles.is_empty()) {
+        Some(budget) => Err(SearchError::Request(format!(
+            "budget {budget} is another limit on each device, and one policy is asked for all of \
+             them; give a ratio to 8/8, such as --budget {}=0.6",
+            budget.kind
+        ))),
+        None => Ok(()),
+    }
+}
+
+/// Widths that every device has.
+fn common_choices(profiles: &[HardwareProfile]) -> Result<Choices, SearchError> {
+    let (first, others) = profiles.split_first().expect("there is a device");
+    let mut common = first.choices();
+    for choices in others.iter().map(HardwareProfile::choices) {
+        common.weight_bits.retain(|bits| choices.weight_bits.contains(bits));
+        common.activation_bits.retain(|bits| choices.activation_bits.contains(bits));
+    }
+    if common.weight_bits.is_empty() || common.activation_bits.is_empty() {
+        let names: Vec<&str> = profiles.iter().map(HardwareProfile::name).collect();
+        return Err(SearchError::Request(format!(
+            "{} have no widths in common, so no policy runs on all of them; search each alone",
+            names.join(" and ")
+        )));
+    }
+    Ok(common)
 }
 
 fn search_space(
     request: &SearchRequest,
     model: &Model,
-    profile: &HardwareProfile,
+    profiles: &[HardwareProfile],
 ) -> Result<SearchSpace, SearchError> {
     let pins = request.pins.resolve(&model.layer_names()).map_err(SearchError::Space)?;
-    let offered = profile.choices();
+    let offered = common_choices(profiles)?;
     let weight = match &request.weight_bits {
         Some(list) => list.iter().collect(),
         None => offered.weight_bits,

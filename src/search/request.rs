@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeSet, fmt, path::PathBuf, str::FromStr};
 
+use haq_simulator::{HardwareProfile, ProfileError};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -205,6 +206,15 @@ pub struct PreprocessingRequest {
     pub crop: Option<u32>,
 }
 
+/// A hardware profile as it was read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ProfileText {
+    pub toml: String,
+    /// For messages.
+    pub origin: String,
+}
+
 /// A search as asked for.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -217,6 +227,9 @@ pub struct SearchRequest {
     pub profile_toml: String,
     /// Where that text came from, for messages.
     pub profile_origin: String,
+    /// Further devices that one policy has to be good on.
+    #[serde(default)]
+    pub more_profiles: Vec<ProfileText>,
     pub strategy: Strategy,
     pub measure: Measure,
     pub budgets: Vec<BudgetRequest>,
@@ -247,6 +260,16 @@ impl SearchRequest {
         self.split_seed.unwrap_or(self.seed)
     }
 
+    /// The profiles of all devices, the first one first.
+    ///
+    /// # Errors
+    /// Says what is wrong with a profile, and in which line.
+    pub fn profiles(&self) -> Result<Vec<HardwareProfile>, ProfileError> {
+        let first = std::iter::once((&self.profile_toml, &self.profile_origin));
+        let more = self.more_profiles.iter().map(|profile| (&profile.toml, &profile.origin));
+        first.chain(more).map(|(toml, origin)| HardwareProfile::parse(toml, origin)).collect()
+    }
+
     /// The flags that ask for the same search.
     pub fn to_arguments(&self) -> Vec<String> {
         let mut arguments = Vec::new();
@@ -257,7 +280,10 @@ impl SearchRequest {
         let path = |path: &PathBuf| path.display().to_string();
         self.model.iter().for_each(|model| flag("model", path(model)));
         self.data.iter().for_each(|data| flag("data", path(data)));
-        flag("hw", self.profile_origin.trim_end_matches(" (built in)").to_owned());
+        let origins = self.more_profiles.iter().map(|profile| &profile.origin);
+        for origin in std::iter::once(&self.profile_origin).chain(origins) {
+            flag("hw", origin.trim_end_matches(" (built in)").to_owned());
+        }
         self.budgets.iter().for_each(|budget| flag("budget", budget.to_string()));
         flag("strategy", self.strategy.to_string());
         flag("measure", self.measure.to_string());
@@ -289,6 +315,9 @@ impl SearchRequest {
         preprocessing.std.iter().for_each(|std| flag("std", list(std)));
         preprocessing.resize.iter().for_each(|pixels| flag("resize", pixels.to_string()));
         preprocessing.crop.iter().for_each(|pixels| flag("crop", pixels.to_string()));
+        if !self.more_profiles.is_empty() {
+            arguments.push("--one-policy".into());
+        }
         arguments
     }
 }

@@ -111,6 +111,44 @@ fn a_policy_searched_for_one_device_is_costed_on_the_others() {
 }
 
 #[test]
+fn one_policy_for_two_devices_meets_the_budget_on_both() {
+    let folder = Folder::new();
+    let joint = ["--hw", "bismo-cloud", "--one-policy"];
+    let found = folder.json(&[SMALL_SEARCH, &joint, &["--strategy", "ilp"]].concat());
+    assert_eq!(found["profile"], "bismo-edge + bismo-cloud");
+    let on = found["on_devices"].as_array().unwrap();
+    let name = |device: &Value| device["profile"].as_str().unwrap().to_owned();
+    assert_eq!(on.iter().map(name).collect::<Vec<_>>(), ["bismo-edge", "bismo-cloud"]);
+    let mut largest: f64 = 0.0;
+    for device in on {
+        let (profile, policy) = (name(device), "haq-out/run-1/policy.json");
+        let policy = folder.path().join(policy);
+        let costed = |bits: &[&str]| {
+            let costed = folder.json(&[&["simulate", "--hw", &profile], bits].concat());
+            costed["totals"]["latency_s"].as_f64().unwrap()
+        };
+        let ratio = costed(&["--policy", policy.to_str().unwrap()]) / costed(&["--bits", "8,8"]);
+        assert!((ratio - device["cost_ratio"].as_f64().unwrap()).abs() < 1e-9);
+        assert!(ratio <= 0.5 && device["meets_budgets"] == true, "{profile}: {ratio}");
+        largest = largest.max(ratio);
+    }
+    let joint_cost = found["best"]["latency_s"].as_f64().unwrap();
+    let eight_bit = found["eight_bit"]["latency_s"].as_f64().unwrap();
+    assert!((joint_cost / eight_bit - largest).abs() < 1e-9);
+    let shown = folder.haq(&["runs", "show", "1"]).output().unwrap().stdout;
+    let shown = String::from_utf8(shown).unwrap();
+    assert!(shown.contains("one policy for all of them"), "{shown}");
+
+    for (more, expected) in [
+        (&["--one-policy"][..], "--one-policy is for several devices"),
+        (&["--hw", "bismo-cloud", "--one-policy", "--budget", "latency=1ms"], "give a ratio"),
+    ] {
+        let (message, code) = folder.failure(&[SMALL_SEARCH, more].concat());
+        assert!(message.contains(expected) && code > 0, "{message}");
+    }
+}
+
+#[test]
 fn a_contest_whose_seeds_would_train_differently_is_refused() {
     let folder = Folder::new();
     let trained = [SMALL_SEARCH, CONTEST, &["--episode-finetune", "1"]].concat();

@@ -278,6 +278,7 @@ pub fn run(plan: &Plan) -> RunView {
             tested: Vec::new(),
         },
         best_layers: best.map_or(Vec::new(), |best| world.layer_costs(&best.policy)),
+        on_devices: Vec::new(),
         explanation: Vec::new(),
         tested: Vec::new(),
         exploration: (0..episodes.len())

@@ -63,6 +63,10 @@ pub struct SearchArgs {
     /// run for each device, and what each policy costs on the others
     #[arg(long, required = true, value_name = "PROFILE")]
     pub hw: Vec<String>,
+    /// With several --hw: one policy that meets the budgets on all of them; a cost then is that on
+    /// the device where it is the largest share of 8/8
+    #[arg(long)]
+    pub one_policy: bool,
     /// Limit on latency, energy, size or memory: a ratio to 8/8 (latency=0.6) or a value with
     /// its unit (latency=5ms, energy=2mJ, size=1.1MB, memory=512KB); repeatable
     #[arg(long, value_name = "COST=LIMIT")]

@@ -1,6 +1,6 @@
 //! Functions of one tensor, number by number.
 
-use tch::{Kind, TchError, Tensor};
+use tch::{Device, Kind, TchError, Tensor};
 
 use super::refuse;
 use crate::network::{
@@ -26,7 +26,7 @@ pub(super) fn apply(op: &Op, x: &Tensor) -> Result<Tensor, TchError> {
         }
         Op::HardSwish => x.f_hardswish(),
         Op::LeakyRelu { alpha } => {
-            let alpha = Tensor::from(*alpha).f_to_device(x.device())?;
+            let alpha = single(*alpha, x.device())?;
             x.f_clamp_min(0.0)?.f_add(&x.f_clamp_max(0.0)?.f_mul(&alpha)?)
         }
         Op::FakeQuantize(grid) => fake_quantize(x, grid),
@@ -57,6 +57,11 @@ fn unary(function: Unary, x: &Tensor) -> Result<Tensor, TchError> {
     }
 }
 
+/// A number as a tensor `[1]`, written where it is read: a copy to a device would wait for it.
+fn single(value: f32, device: Device) -> Result<Tensor, TchError> {
+    Tensor::f_full([1], f64::from(value), (Kind::Float, device))
+}
+
 /// `-scale` or `scale`; 0 counts as positive.
 fn binarize(x: &Tensor, scale: f32) -> Result<Tensor, TchError> {
     let positive = x.f_ge(0.0)?.f_to_kind(x.kind())?;
@@ -67,7 +72,7 @@ fn binarize(x: &Tensor, scale: f32) -> Result<Tensor, TchError> {
 fn fake_quantize(x: &Tensor, grid: &Grid) -> Result<Tensor, TchError> {
     // The scale is a tensor, since a division by a plain number may be done as a
     // multiplication by its inverse.
-    let scale = Tensor::from_slice(&[grid.scale]).f_to_device(x.device())?;
+    let scale = single(grid.scale, x.device())?;
     let zero_point = f64::from(grid.zero_point);
     let mut q = x.f_div(&scale)?.f_round_()?.f_add_scalar_(zero_point)?;
     q = q.f_clamp_(f64::from(grid.low), f64::from(grid.high))?;
@@ -87,7 +92,7 @@ fn dynamic_quantize(x: &Tensor, bits: u8, per_row: bool) -> Result<Tensor, TchEr
     };
     let (low, high) = (low.f_clamp_max(0.0)?, high.f_clamp_min(0.0)?);
     let last = f64::from((1u32 << bits) - 1);
-    let levels = Tensor::from_slice(&[last as f32]).f_to_device(x.device())?;
+    let levels = single(last as f32, x.device())?;
     let whole = high.f_sub(&low)?;
     // A range may be wider than f32 can say; its parts are not.
     let parts = high.f_div(&levels)?.f_sub(&low.f_div(&levels)?)?;
