@@ -2,7 +2,7 @@
 
 use haq::{
     data::{Card, DataSource, DataSpec, Overrides, Preprocessing, SplitLimits, Splits},
-    domain::{Bits, BitwidthPolicy, LayerBits, Quality},
+    domain::{Bits, BitwidthPolicy, LayerBits, Measure, Quality},
     network::{Arithmetic, Array, Executable, Graph, TensorId},
     quantization::{EvaluationSettings, Evaluator, Method, QuantizationError, Quantizer},
     search::Model,
@@ -135,8 +135,6 @@ fn blends_are_looked_at_for_divergence_and_nothing_else() {
     // The network is less sure of blends than of images, and rounding moves it further.
     assert!(with.quality.kl.unwrap() > 1.2 * without.quality.kl.unwrap());
     assert_eq!(evaluator(true, 3).evaluate(&graph).unwrap().quality, with.quality);
-    let raced = blended.evaluate_while(&graph, &mut |_| true).unwrap().unwrap();
-    assert_eq!(raced.quality, with.quality);
     let few = blended.first_images(64);
     assert_eq!((few.n_images(), few.has_blends()), (64, true));
 }
@@ -175,32 +173,49 @@ fn a_network_without_codes_is_judged_in_floats() {
 }
 
 #[test]
-fn a_race_stops_where_it_is_told_to_and_else_gives_the_whole_figures() {
+fn a_race_stops_what_is_clearly_worse_and_gives_whole_figures_else() {
     let setup = setup("gptq");
-    let graph = setup.quantizer.apply(&uniform(&setup, bits(4, 4))).unwrap();
-    for threads in [1, 2, 3] {
-        let settings = EvaluationSettings { threads, ..Default::default() };
+    let graph = |pair| setup.quantizer.apply(&uniform(&setup, pair)).unwrap();
+    let (good, bad) = (graph(bits(4, 4)), graph(bits(2, 2)));
+    for (threads, blends) in [(1, false), (2, false), (3, true)] {
+        let settings = EvaluationSettings { threads, blends, ..Default::default() };
         let float = setup.quantizer.graph();
         let evaluator =
             Evaluator::new(float, &setup.images, Some(&setup.labels), settings).unwrap();
-        let whole = evaluator.evaluate(&graph).unwrap().quality;
-        let mut seen = Vec::new();
-        let raced = evaluator.evaluate_while(&graph, &mut |partial| {
-            let mean = partial.kl.iter().sum::<f64>() / partial.kl.len() as f64;
-            assert!((mean - partial.quality.kl.unwrap()).abs() < 1e-9);
-            seen.push(partial.kl.len());
-            true
-        });
-        assert_eq!(raced.unwrap().unwrap().quality, whole);
-        assert_eq!(seen, [64, 128], "130 images are two batches and the last");
-        let mut asked = 0;
-        let stopped = evaluator.evaluate_while(&graph, &mut |_| {
-            asked += 1;
-            false
-        });
-        assert!(stopped.unwrap().is_none());
-        assert_eq!(asked, 1);
+        let whole = |graph: &Graph| evaluator.evaluate(graph).unwrap().quality;
+        let trace = |graph: &Graph| evaluator.trace(graph).unwrap();
+        let ((measured, of_good), (_, of_bad)) = (trace(&good), trace(&bad));
+        assert_eq!(measured.quality, whole(&good));
+
+        let lost = evaluator.race(&bad, &of_good, Measure::Top1).unwrap();
+        assert_eq!((lost.stopped_after, lost.trace), (Some(64), None), "the first batch of three");
+        let (foretold, found) = (lost.quality, whole(&bad));
+        let ratio = foretold.kl.unwrap() / found.kl.unwrap();
+        assert!((0.8..1.25).contains(&ratio), "{foretold:?} {found:?}");
+        assert!((foretold.top1.unwrap() - found.top1.unwrap()).abs() < 0.1);
+
+        let won = evaluator.race(&good, &of_bad, Measure::Top1).unwrap();
+        assert_eq!((won.quality, won.stopped_after), (whole(&good), None));
+        assert_eq!(won.trace, Some(of_good.clone()));
+        let with_itself = evaluator.race(&good, &of_good, Measure::Kl).unwrap();
+        assert_eq!(with_itself.stopped_after, None);
     }
+}
+
+#[test]
+fn a_network_that_the_measure_favours_is_not_stopped() {
+    let setup = setup("gptq");
+    let graph = |pair| setup.quantizer.apply(&uniform(&setup, pair)).unwrap();
+    let bad = graph(bits(2, 2));
+    // Labels that are what the worse network answers: by top1 it is the better one.
+    let outputs = Executable::new(&bad, Device::Cpu).unwrap().run(&setup.images).unwrap();
+    let labels = Vec::<i64>::try_from(outputs.argmax(1, false)).unwrap();
+    let settings = EvaluationSettings { threads: 1, ..Default::default() };
+    let float = setup.quantizer.graph();
+    let evaluator = Evaluator::new(float, &setup.images, Some(&labels), settings).unwrap();
+    let (_, rival) = evaluator.trace(&graph(bits(4, 4))).unwrap();
+    assert_eq!(evaluator.race(&bad, &rival, Measure::Top1).unwrap().stopped_after, None);
+    assert_eq!(evaluator.race(&bad, &rival, Measure::Kl).unwrap().stopped_after, Some(64));
 }
 
 #[test]

@@ -236,6 +236,7 @@ const EPISODE_COLUMNS: &[&str] = &[
     "size_bytes",
     "peak_memory_bytes",
     "from_cache",
+    "stopped_after_images",
     "wall_s",
 ];
 
@@ -259,6 +260,7 @@ fn episode_row(view: &RunView, episode: &EpisodeRecord) -> Vec<String> {
         episode.cost.size_bytes.to_string(),
         episode.cost.peak_memory_bytes.to_string(),
         episode.from_cache.to_string(),
+        episode.stopped_after_images.map_or(String::new(), |images| images.to_string()),
         episode.wall_s.to_string(),
     ]
 }

@@ -199,8 +199,12 @@ pub struct EpisodeRecord {
     pub proposed: BitwidthPolicy,
     /// What was evaluated; meets every budget unless `kind` is `Reference`.
     pub policy: BitwidthPolicy,
-    /// On the search split.
+    /// On the search split; where judging stopped early, what is foretold for all of its images.
     pub quality: Quality,
+    /// Images that were looked at before judging stopped, for the policy could no longer be the
+    /// answer; none where all were.
+    #[serde(default)]
+    pub stopped_after_images: Option<u32>,
     pub cost: Cost,
     pub reward: f64,
     /// Whether the policy had been evaluated before, so that no forward pass was needed.
@@ -208,6 +212,13 @@ pub struct EpisodeRecord {
     /// Since the episode before was judged: learning from that one is in it, and in the first
     /// one what the strategy took to get ready.
     pub wall_s: f64,
+}
+
+impl EpisodeRecord {
+    /// Whether the policy was judged on all images, so that it may be an answer.
+    pub fn is_whole(&self) -> bool {
+        self.stopped_after_images.is_none()
+    }
 }
 
 /// How a run ended, or stands.

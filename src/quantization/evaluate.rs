@@ -84,6 +84,11 @@ impl Batch {
         &self.float_outputs
     }
 
+    /// Images that are no blends.
+    pub(super) fn n_images(&self) -> usize {
+        self.n_images
+    }
+
     fn shallow_clone(&self) -> Self {
         Self {
             images: self.images.shallow_clone(),
@@ -372,11 +377,6 @@ impl Sums {
         self.agreement += other.agreement;
         self.kl += other.kl;
         self.mse += other.mse;
-    }
-
-    /// Images that are no blends.
-    pub(super) fn n_images(&self) -> usize {
-        self.n_images
     }
 
     pub(super) fn finish(&self) -> Quality {

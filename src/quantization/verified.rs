@@ -25,11 +25,7 @@ impl Evaluator {
         if self.arithmetic() == Arithmetic::Codes {
             let on_codes = Executable::in_arithmetic(graph, self.device(), Arithmetic::Codes)?;
             // Where the method leaves no codes there is nothing to gain.
-            let has_codes = on_codes.n_layers_on_codes() > 0;
-            let agrees = has_codes && self.codes_agree(graph, &on_codes)?;
-            if has_codes && !agrees {
-                tracing::warn!("codes and floats disagree on the first images; floats are used");
-            }
+            let agrees = on_codes.n_layers_on_codes() > 0 && self.codes_agree(graph, &on_codes)?;
             if !agrees {
                 self.settings_mut().arithmetic = Arithmetic::Float;
             }
@@ -46,14 +42,24 @@ impl Evaluator {
         let batch = &self.batches()[0];
         let Ok(codes) = on_codes.run(&batch.images) else { return Ok(false) };
         let floats = Executable::new(graph, self.device())?.run(&batch.images)?.flatten(1, -1);
-        Ok(agree(batch.float_outputs(), &floats, &codes.flatten(1, -1)))
+        let apart = divergence(&floats, &codes.flatten(1, -1));
+        let of_rounding = divergence(batch.float_outputs(), &floats);
+        let agrees = are_close(apart, of_rounding);
+        if !agrees {
+            tracing::warn!(
+                apart,
+                of_rounding,
+                "codes and floats disagree on the first images; floats are used"
+            );
+        }
+        Ok(agrees)
     }
 }
 
-/// Whether two outputs of one rounded network lie close enough, given the float network's.
-fn agree(float_network: &Tensor, floats: &Tensor, codes: &Tensor) -> bool {
-    let apart = divergence(floats, codes);
-    apart <= ALWAYS_ALLOWED + SHARE_OF_ROUNDING * divergence(float_network, floats)
+/// Whether two arithmetics agree that lie so far apart where rounding itself moves the outputs so
+/// far, both as divergence.
+fn are_close(apart: f64, of_rounding: f64) -> bool {
+    apart <= ALWAYS_ALLOWED + SHARE_OF_ROUNDING * of_rounding
 }
 
 /// Mean Kullback-Leibler divergence an image.
@@ -78,8 +84,9 @@ mod tests {
             ("where rounding changes nothing", 0.5, 0.5, 1.5, false),
             ("not a number", 0.5, 0.5, f32::NAN, false),
         ] {
-            let found = agree(&outputs(float_network), &outputs(floats), &outputs(codes));
-            assert_eq!(found, expected, "{name}");
+            let apart = divergence(&outputs(floats), &outputs(codes));
+            let of_rounding = divergence(&outputs(float_network), &outputs(floats));
+            assert_eq!(are_close(apart, of_rounding), expected, "{name}");
         }
     }
 }

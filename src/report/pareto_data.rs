@@ -47,7 +47,8 @@ impl<'a> Series<'a> {
             cost.is_finite().then_some((cost, quality))
         };
         let tried = run.episodes.iter().filter_map(|episode| {
-            Some(Dot { at: point(episode)?, feasible: run.is_feasible(episode) })
+            let feasible = run.is_feasible(episode) && episode.is_whole();
+            Some(Dot { at: point(episode)?, feasible })
         });
         let references = run
             .references()

@@ -4,7 +4,7 @@
 use std::collections::{HashMap, HashSet};
 
 use crate::{
-    domain::{CostKind, EpisodeKind, Measure, hypervolume},
+    domain::{CostKind, EpisodeKind, EpisodeRecord, Measure, hypervolume},
     report::RunView,
 };
 
@@ -38,6 +38,7 @@ pub fn stands(run: &RunView, elsewhere: &JudgingSeconds) -> Vec<Stand> {
     let reference = (1.0, lowest_quality(measure));
     let (mut seen, mut front, mut stands) = (HashSet::new(), Vec::new(), Vec::new());
     let (mut seconds, mut best, mut volume) = (0.0, None::<f64>, 0.0);
+    let counts = |episode: &EpisodeRecord| episode.is_whole() && run.is_feasible(episode);
     let own = |kind: EpisodeKind| kind != EpisodeKind::Reference;
     for episode in run.episodes.iter().filter(|episode| own(episode.kind)) {
         let key = episode.policy.key();
@@ -48,7 +49,7 @@ pub fn stands(run: &RunView, elsewhere: &JudgingSeconds) -> Vec<Stand> {
             continue;
         }
         seen.insert(key);
-        if let Some(quality) = run.quality(episode).filter(|_| run.is_feasible(episode)) {
+        if let Some(quality) = run.quality(episode).filter(|_| counts(episode)) {
             best = Some(best.map_or(quality, |best| best.max(quality)));
             if let Some(cost) = run.ratio_to_eight_bit(&episode.cost, objective) {
                 let covers = |a: (f64, f64), b: (f64, f64)| a.0 <= b.0 && a.1 >= b.1;

@@ -105,7 +105,8 @@ impl RunView {
         let feasible: Vec<(&EpisodeRecord, f64)> = self
             .episodes
             .iter()
-            .filter(|episode| self.is_feasible(episode) && episode.cost.get(kind).is_finite())
+            .filter(|episode| episode.is_whole() && self.is_feasible(episode))
+            .filter(|episode| episode.cost.get(kind).is_finite())
             .filter_map(|episode| Some((episode, self.quality(episode)?)))
             .collect();
         let points: Vec<(f64, f64)> =

@@ -4,11 +4,11 @@
 use std::{cell::RefCell, collections::HashMap, time::Instant};
 
 use crate::{
-    domain::{BitwidthPolicy, EpisodeRecord, Quality},
+    domain::{BitwidthPolicy, EpisodeRecord, Measure, Quality},
     network::Arithmetic,
     quantization::EvaluationSettings,
     runner::{RunnerError, config::ImageCounts, inputs},
-    search::{Plan, PolicyEvaluator, SearchError, Session},
+    search::{Judged, Plan, PolicyEvaluator, SearchError, Session},
 };
 
 /// What runs with one network, one set of images and one method share.
@@ -86,7 +86,8 @@ impl Prepared {
 
     /// Remembers what an earlier run on the same images found.
     pub fn remember(&self, records: &[EpisodeRecord]) {
-        let known = records.iter().map(|record| (record.policy.key(), record.quality));
+        let whole = records.iter().filter(|record| record.is_whole());
+        let known = whole.map(|record| (record.policy.key(), record.quality));
         self.judged.borrow_mut().extend(known);
     }
 }
@@ -96,6 +97,19 @@ impl PolicyEvaluator for Prepared {
         let quality = self.session.evaluate(policy)?;
         self.judged.borrow_mut().insert(policy.key(), quality);
         Ok(quality)
+    }
+
+    fn race(
+        &self,
+        policy: &BitwidthPolicy,
+        rival: &BitwidthPolicy,
+        measure: Measure,
+    ) -> Result<Judged, SearchError> {
+        let judged = self.session.race(policy, rival, measure)?;
+        if judged.stopped_after_images.is_none() {
+            self.judged.borrow_mut().insert(policy.key(), judged.quality);
+        }
+        Ok(judged)
     }
 
     fn known(&self, policy: &BitwidthPolicy) -> Option<Quality> {

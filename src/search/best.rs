@@ -28,7 +28,8 @@ pub fn best_episode(records: &[EpisodeRecord], preference: &Preference<'_>) -> O
     let quality = |record: &EpisodeRecord| measure.of(&record.quality).unwrap_or(f64::NAN);
     let eligible: Vec<&EpisodeRecord> = records
         .iter()
-        .filter(|record| Budget::all_met(budgets, &record.cost) && !quality(record).is_nan())
+        .filter(|record| record.is_whole() && Budget::all_met(budgets, &record.cost))
+        .filter(|record| !quality(record).is_nan())
         .collect();
     if budgets.is_empty() {
         let points: Vec<(f64, f64)> =
@@ -76,6 +77,7 @@ mod tests {
             quality: Quality { top1: Some(top1), kl: Some(kl), ..Quality::default() },
             cost: Cost { latency_s, energy_j: 0.0, size_bytes: 0, peak_memory_bytes: 0 },
             reward: 0.0,
+            stopped_after_images: None,
             from_cache: false,
             wall_s: 0.0,
         }

@@ -56,7 +56,7 @@ pub use request::{
     BitList, Pins, PreprocessingRequest, ProfileText, SearchRequest, parse_layer_bits,
 };
 pub use reward::loss;
-pub use run::{Outcome, PolicyCost, PolicyEvaluator, Problem, run};
+pub use run::{Judged, Outcome, PolicyCost, PolicyEvaluator, Problem, run};
 pub use session::{Session, judged_digest};
 pub use space::{Decision, LayerChoices, SearchSpace, with_shared_tensors};
 pub use workload::workload_of;

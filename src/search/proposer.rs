@@ -59,6 +59,12 @@ pub trait Proposer {
     /// order in which they were judged.
     fn witness(&mut self, _: &Judgement<'_>) {}
 
+    /// Whether what it proposes need not be judged on all images once it is beyond doubt that it
+    /// is not the best: what it then learns is foretold.
+    fn races(&self) -> bool {
+        false
+    }
+
     /// What is needed to go on after the last episode.
     fn state(&mut self) -> ProposerState;
 }

@@ -22,10 +22,28 @@ use crate::{
 pub trait PolicyEvaluator {
     fn evaluate(&self, policy: &BitwidthPolicy) -> Result<Quality, SearchError>;
 
+    /// The same for as long as the policy may still be better than `rival`, which was judged
+    /// on all images.
+    fn race(
+        &self,
+        policy: &BitwidthPolicy,
+        _rival: &BitwidthPolicy,
+        _measure: Measure,
+    ) -> Result<Judged, SearchError> {
+        Ok(Judged { quality: self.evaluate(policy)?, stopped_after_images: None })
+    }
+
     /// What the policy is known to reach already, such as from another run on the same images.
     fn known(&self, _policy: &BitwidthPolicy) -> Option<Quality> {
         None
     }
+}
+
+/// What judging a policy gave; see [`EpisodeRecord`].
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Judged {
+    pub quality: Quality,
+    pub stopped_after_images: Option<u32>,
 }
 
 /// Bitwidths → cost. The simulator, or a closure in a test.
@@ -92,7 +110,7 @@ pub fn run(
     let mut start = Instant::now();
     for policy in references.iter().skip(search.outcome.records.len()) {
         let proposal = Proposal { policy: policy.clone(), kind: EpisodeKind::Reference };
-        let record = search.judge(proposal, policy.clone(), start)?;
+        let record = search.judge(proposal, policy.clone(), None, start)?;
         proposer.witness(&problem.judgement(&record));
         start = Instant::now();
         if search.keep(record, &proposer.state(), listener)? == Verdict::Stop {
@@ -107,7 +125,9 @@ pub fn run(
             EpisodeContext { proposal_index, budget_share: share as f32, budgets: &budgets };
         let Some(proposal) = proposer.propose(&context)? else { break };
         let executed = search.enforce(proposal.policy.clone(), &budgets);
-        let record = search.judge(proposal, executed, start)?;
+        let races = proposer.races() && proposal.kind == EpisodeKind::Proposal;
+        let rival = if races { search.rival(&executed) } else { None };
+        let record = search.judge(proposal, executed, rival, start)?;
         start = Instant::now();
         proposer.learn(&problem.judgement(&record))?;
         if search.keep(record, &proposer.state(), listener)? == Verdict::Stop {
@@ -116,6 +136,12 @@ pub fn run(
     }
     search.outcome.is_complete = true;
     Ok(search.outcome)
+}
+
+impl Judged {
+    fn on_all_images(quality: Quality) -> Self {
+        Self { quality, stopped_after_images: None }
+    }
 }
 
 impl Problem<'_> {
@@ -131,7 +157,7 @@ struct Search<'a> {
     problem: &'a Problem<'a>,
     limits: Limits,
     way_out: BitwidthPolicy,
-    known: HashMap<String, Quality>,
+    known: HashMap<String, Judged>,
     outcome: Outcome,
 }
 
@@ -140,7 +166,11 @@ impl<'a> Search<'a> {
         let cost = |policy: &BitwidthPolicy| problem.cost.cost(policy);
         let limits = Limits::of(problem.space, &cost, problem.budgets, problem.objective);
         let way_out = cheapest(problem.space, &limits.at(0.0), &cost);
-        let known = outcome.records.iter().map(|r| (r.policy.key(), r.quality)).collect();
+        let judged = |record: &EpisodeRecord| Judged {
+            quality: record.quality,
+            stopped_after_images: record.stopped_after_images,
+        };
+        let known = outcome.records.iter().map(|r| (r.policy.key(), judged(r))).collect();
         Self { problem, limits, way_out, known, outcome }
     }
 
@@ -150,24 +180,46 @@ impl<'a> Search<'a> {
         project(self.problem.space, policy, budgets, &self.way_out, &cost)
     }
 
+    /// The policy with the least loss of those that meet the budgets or, over a range, cost no
+    /// more.
+    fn rival(&self, executed: &BitwidthPolicy) -> Option<BitwidthPolicy> {
+        let Problem { budgets, objective, cost, .. } = *self.problem;
+        let own_cost = cost.cost(executed).get(objective);
+        let competes = |record: &&EpisodeRecord| match budgets {
+            [] => record.cost.get(objective) <= own_cost,
+            budgets => Budget::all_met(budgets, &record.cost),
+        };
+        let loss = |record: &&EpisodeRecord| self.problem.judgement(record).loss;
+        let whole = self.outcome.records.iter().filter(|record| record.is_whole());
+        let competing = whole.filter(competes).filter(|record| loss(record).is_finite());
+        let rival = competing.min_by(|a, b| loss(a).total_cmp(&loss(b)));
+        rival.map(|record| record.policy.clone())
+    }
+
     fn judge(
         &mut self,
         proposal: Proposal,
         executed: BitwidthPolicy,
+        rival: Option<BitwidthPolicy>,
         start: Instant,
     ) -> Result<EpisodeRecord, SearchError> {
+        let Problem { evaluator, measure, .. } = *self.problem;
         let key = executed.key();
-        let own = self.known.get(&key).copied();
-        let known = own.or_else(|| self.problem.evaluator.known(&executed));
-        let quality = match known {
-            Some(quality) => quality,
-            None => {
-                self.outcome.evaluations += 1;
-                self.problem.evaluator.evaluate(&executed)?
-            }
+        // A race may end otherwise than the whole evaluation that another run made: what this run
+        // finds must not hang on what others did.
+        let elsewhere = || match rival {
+            Some(_) => None,
+            None => evaluator.known(&executed).map(Judged::on_all_images),
         };
-        self.known.insert(key, quality);
-        let measure = self.problem.measure;
+        let known = self.known.get(&key).copied().or_else(elsewhere);
+        let judged = match (known, &rival) {
+            (Some(judged), _) => judged,
+            (None, Some(rival)) => evaluator.race(&executed, rival, measure)?,
+            (None, None) => Judged::on_all_images(evaluator.evaluate(&executed)?),
+        };
+        self.outcome.evaluations += u32::from(known.is_none());
+        self.known.insert(key, judged);
+        let Judged { quality, stopped_after_images } = judged;
         let value = |quality: &Quality| measure.of(quality).unwrap_or(f64::NAN);
         Ok(EpisodeRecord {
             index: self.outcome.records.len() as u32,
@@ -177,6 +229,7 @@ impl<'a> Search<'a> {
             policy: executed,
             reward: reward(value(&quality), value(&self.problem.float_quality)),
             quality,
+            stopped_after_images,
             from_cache: known.is_some(),
             wall_s: start.elapsed().as_secs_f64(),
         })
@@ -205,3 +258,7 @@ impl<'a> Search<'a> {
             .map_err(|reason| SearchError::NotKept { episode: index, reason })
     }
 }
+
+#[cfg(test)]
+#[path = "run_tests.rs"]
+mod tests;

@@ -3,15 +3,16 @@
 use std::{
     cell::{OnceCell, RefCell},
     collections::{HashMap, HashSet},
+    rc::Rc,
 };
 
 use crate::{
     data::{Images, Splits},
-    domain::{Bits, BitwidthPolicy, LayerBits, Operand, Quality},
+    domain::{Bits, BitwidthPolicy, LayerBits, Measure, Operand, Quality},
     network::{Arithmetic, Graph},
     quantization::{
         EvaluationSettings, Evaluator, KEPT_BYTES, Measured, MeasuredAlone, PrefixEvaluator,
-        QuantizationError, Quantizer, SingleRounding, sweep,
+        QuantizationError, Quantizer, SingleRounding, Trace, sweep,
     },
     search::{
         episode_finetune::EpisodeFinetune,
@@ -19,7 +20,7 @@ use crate::{
         loss_table::LossTable,
         plan::Plan,
         planned::Planner,
-        run::{PolicyCost as _, PolicyEvaluator},
+        run::{Judged, PolicyCost as _, PolicyEvaluator},
         space::Decision,
         starts::starts,
     },
@@ -46,6 +47,8 @@ pub struct Session {
     test_images: Images,
     settings: EvaluationSettings,
     alone: Alone,
+    /// Evaluations that others may be raced against, by policy.
+    traces: RefCell<HashMap<String, Rc<Trace>>>,
 }
 
 /// What rounding single tensors did, and the images it is measured on.
@@ -103,6 +106,7 @@ impl Session {
             test_images,
             settings,
             alone,
+            traces: RefCell::default(),
         })
     }
 
@@ -266,6 +270,17 @@ impl Session {
         Ok((evaluator.float().quality, quantized.quality))
     }
 
+    /// How the policy's evaluation came along; it is made again where it was another session's.
+    fn trace_of(&self, policy: &BitwidthPolicy) -> Result<Rc<Trace>, SearchError> {
+        let key = policy.key();
+        if let Some(trace) = self.traces.borrow().get(&key) {
+            return Ok(Rc::clone(trace));
+        }
+        let trace = Rc::new(self.search.trace(&self.network(policy)?)?.1);
+        self.traces.borrow_mut().insert(key, Rc::clone(&trace));
+        Ok(trace)
+    }
+
     /// What is judged of a policy.
     fn network(&self, policy: &BitwidthPolicy) -> Result<Graph, QuantizationError> {
         match &self.finetune {
@@ -338,5 +353,20 @@ fn evaluator(
 impl PolicyEvaluator for Session {
     fn evaluate(&self, policy: &BitwidthPolicy) -> Result<Quality, SearchError> {
         Ok(self.search.evaluate(&self.network(policy)?)?.quality)
+    }
+
+    fn race(
+        &self,
+        policy: &BitwidthPolicy,
+        rival: &BitwidthPolicy,
+        measure: Measure,
+    ) -> Result<Judged, SearchError> {
+        let rival = self.trace_of(rival)?;
+        let raced = self.search.race(&self.network(policy)?, &rival, measure)?;
+        if let Some(trace) = raced.trace {
+            self.traces.borrow_mut().insert(policy.key(), Rc::new(trace));
+        }
+        let stopped_after_images = raced.stopped_after.map(|images| images as u32);
+        Ok(Judged { quality: raced.quality, stopped_after_images })
     }
 }

@@ -92,6 +92,7 @@ impl Store {
         let row = sqlx::query(
             "SELECT episodes.* FROM episodes JOIN runs ON runs.id = run_id
              WHERE policy_hash = ? AND policy = ? AND evaluation_key = ?
+                 AND stopped_after_images IS NULL
              ORDER BY run_id, episode_index LIMIT 1",
         )
         .bind(hash(&text))
@@ -176,9 +177,9 @@ async fn insert_episode(
     let statement = sqlx::query(
         "INSERT INTO episodes (run_id, episode_index, kind, policy_hash, policy, proposed,
              meets_budgets, objective_cost, latency_s, energy_j, size_bytes, peak_memory_bytes,
-             reward, from_cache, wall_s,
+             reward, from_cache, wall_s, stopped_after_images,
              quality, top1, top5, loss_nats, agreement, kl_nats, mse)
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
     )
     .bind(run)
     .bind(record.index)
@@ -194,7 +195,8 @@ async fn insert_episode(
     .bind(integer(record.cost.peak_memory_bytes)?)
     .bind(record.reward)
     .bind(record.from_cache)
-    .bind(record.wall_s);
+    .bind(record.wall_s)
+    .bind(record.stopped_after_images);
     bind_quality(statement, &record.quality, claim.measure).execute(connection).await?;
     Ok(())
 }
@@ -209,6 +211,7 @@ async fn update_best(
 ) -> SqlxResult<()> {
     let quality = claim.measure.of(&record.quality).filter(|quality| !quality.is_nan());
     if record.kind == EpisodeKind::Reference
+        || !record.is_whole()
         || quality.is_none()
         || !Budget::all_met(&claim.budgets, &record.cost)
     {
@@ -246,6 +249,7 @@ fn episode(row: &SqliteRow) -> SqlxResult<EpisodeRecord> {
         proposed: policy("proposed", proposed.as_ref().unwrap_or(&evaluated))?,
         policy: policy("policy", &evaluated)?,
         quality: quality(row)?,
+        stopped_after_images: row.try_get("stopped_after_images")?,
         cost: cost(row, "")?,
         reward: number_or_nan(row, "reward")?,
         from_cache: row.try_get("from_cache")?,

@@ -141,6 +141,7 @@ mod tests {
             quality: Quality { top1: Some(0.5), ..Quality::default() },
             cost: cost(),
             reward: 0.0,
+            stopped_after_images: None,
             from_cache: false,
             wall_s: 0.0,
         }

@@ -190,6 +190,7 @@ pub fn run(plan: &Plan) -> RunView {
             quality,
             reward: quality.top1.unwrap_or(0.0) - 0.917,
             policy,
+            stopped_after_images: None,
             from_cache: false,
             wall_s: 0.4,
         });

@@ -82,6 +82,7 @@ pub fn episode(index: u32, top1: f64, latency_s: f64) -> EpisodeRecord {
             peak_memory_bytes: 5_000,
         },
         reward: top1 - 0.98,
+        stopped_after_images: None,
         from_cache: false,
         wall_s: 0.25,
     }

@@ -39,6 +39,7 @@ proptest! {
                 cost: Cost { latency_s: x[5], energy_j: x[6], size_bytes: bytes, peak_memory_bytes: bytes / 2 },
                 reward: x[7],
                 wall_s: x[8],
+                stopped_after_images: (!from_cache).then_some(1 + index),
                 from_cache,
                 ..episode(index, 0.0, 0.0)
             }
@@ -55,6 +56,7 @@ proptest! {
             prop_assert_eq!(numbers(read), numbers(record));
             prop_assert_eq!(read.cost.size_bytes, record.cost.size_bytes);
             prop_assert_eq!(read.from_cache, record.from_cache);
+            prop_assert_eq!(read.stopped_after_images, record.stopped_after_images);
         }
     }
 
@@ -180,8 +182,10 @@ fn the_front_holds_only_what_meets_every_budget() {
     {
         store.commit_episode(run, &episode(index, top1, latency_s), &checkpoint(index)).unwrap();
     }
+    let stopped = EpisodeRecord { stopped_after_images: Some(64), ..episode(5, 0.99, 0.001) };
+    store.commit_episode(run, &stopped, &checkpoint(5)).unwrap();
     let front: Vec<_> = store.front(run).unwrap().iter().map(|e| e.index).collect();
-    assert_eq!(front, [3, 2]);
+    assert_eq!(front, [3, 2], "what was not judged on all images is on no front");
     let compared = store.compare(&[run, run]).unwrap();
     assert_eq!(compared[1].front, store.front(run).unwrap());
     assert_eq!(compared[0].summary, store.summary(run).unwrap());

@@ -329,6 +329,10 @@ impl Proposer for DdpgProposer {
         }
     }
 
+    fn races(&self) -> bool {
+        true
+    }
+
     fn state(&mut self) -> ProposerState {
         let memory = encode_transitions(self.fresh.iter());
         self.fresh.clear();
