@@ -49,7 +49,7 @@ pub fn batch_of(images: &Tensor) -> usize {
 
 /// The same on a device: one that is far from the program is given more at a time.
 fn batch_on(device: Device, images: &Tensor) -> usize {
-    const MORE: usize = 16;
+    const MORE: usize = 4;
     if device == Device::Cpu { batch_of(images) } else { MORE * batch_of(images) }
 }
 

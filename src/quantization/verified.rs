@@ -9,8 +9,9 @@ use crate::{
 
 /// Codes may move the outputs by this share of what rounding itself moves them, as mean
 /// divergence an image, and by so much in any case. Both arithmetics round the same network; they
-/// part where a sum falls on the other side of a step: 1 to 2 % on trained networks.
-const SHARE_OF_ROUNDING: f64 = 0.1;
+/// part where a sum falls on the other side of a step, which later layers carry on: 1 to 2 % on
+/// ResNet-20, 12 % on EfficientNet-Lite0. A wrong sum moves them as far as rounding does, or more.
+const SHARE_OF_ROUNDING: f64 = 0.25;
 const ALWAYS_ALLOWED: f64 = 1e-4;
 
 impl Evaluator {

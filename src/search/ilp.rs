@@ -26,13 +26,11 @@ use crate::{
 /// few corrections of the limits do.
 const ROUNDS: usize = 8;
 
-/// How far from the least sum an answer may lie, as a share.
-const GAP: f32 = 1e-3;
-
 /// The policy with the least sum of losses that meets the budgets.
 ///
 /// - `loss`: of a tensor that several layers read, counted once
 /// - `near`: a policy that meets the budgets; also the answer where none better is found
+/// - `gap`: how far from the least sum an answer may lie, as a share
 ///
 /// # Errors
 /// When the solver fails on the programme.
@@ -42,6 +40,7 @@ pub fn least_loss(
     loss: LossOf,
     cost: CostOf,
     near: &BitwidthPolicy,
+    gap: f32,
 ) -> Result<BitwidthPolicy, SearchError> {
     let total = |policy: &BitwidthPolicy| -> f64 {
         space.decisions().iter().map(|&d| loss(d, space.get(policy, d))).sum()
@@ -50,7 +49,7 @@ pub fn least_loss(
     let mut around = near.clone();
     let mut limits: Vec<f64> = budgets.iter().map(|budget| budget.limit).collect();
     for _ in 0..ROUNDS {
-        let programme = Programme { space, budgets, limits: &limits, loss, cost };
+        let programme = Programme { space, budgets, limits: &limits, loss, cost, gap };
         let Some(found) = programme.solve(&around)? else { break };
         let costs = cost(&found);
         if Budget::all_met(budgets, &costs) {
@@ -77,6 +76,7 @@ struct Programme<'a> {
     limits: &'a [f64],
     loss: LossOf<'a>,
     cost: CostOf<'a>,
+    gap: f32,
 }
 
 /// Whether a layer has this pair of widths.
@@ -109,7 +109,7 @@ impl Programme<'_> {
             layers.push(choices);
         }
         let mut problem = variables.minimise(objective).using(microlp);
-        problem = problem.with_mip_gap(GAP).map_err(|error| failed(&error))?;
+        problem = problem.with_mip_gap(self.gap).map_err(|error| failed(&error))?;
         for choices in &layers {
             let one: Expression = choices.iter().map(|choice| choice.variable).sum();
             problem = problem.with(constraint!(one == 1.0));
@@ -245,7 +245,7 @@ mod tests {
             let limit = product_cost(&space.widest()).latency_s * share;
             let budgets = [Budget { kind: CostKind::Latency, limit }];
             let near = cheapest(&space, &budgets, &product_cost);
-            let found = least_loss(&space, &budgets, &loss, &product_cost, &near).unwrap();
+            let found = least_loss(&space, &budgets, &loss, &product_cost, &near, 1e-3).unwrap();
             prop_assert!(Budget::all_met(&budgets, &product_cost(&found)));
             let meets = |p: &BitwidthPolicy| Budget::all_met(&budgets, &product_cost(p));
             let least = all(&space).iter().filter(|p| meets(p)).map(total).fold(f64::MAX, f64::min);

@@ -10,6 +10,9 @@ use crate::{
     },
 };
 
+/// How far from the least sum a programme's answer may lie, as a share.
+const GAP: f32 = 1e-3;
+
 /// How a table of losses becomes a policy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Planner {
@@ -54,7 +57,9 @@ impl Planner {
             .unwrap_or_else(|| cheapest(&plan.space, budgets, &cost));
         match self {
             Planner::Greedy => Ok(greedy),
-            Planner::IntegerProgramme => least_loss(&plan.space, budgets, &loss, &cost, &greedy),
+            Planner::IntegerProgramme => {
+                least_loss(&plan.space, budgets, &loss, &cost, &greedy, GAP)
+            }
         }
     }
 }

@@ -50,6 +50,10 @@ const MODEL_EPISODES: u32 = 2;
 /// least.
 const BOLDNESS: f64 = 0.3;
 
+/// How far from the least foretold sum a programme may stop, as a share: the forecast itself is no
+/// nearer to the truth.
+const PROGRAMME_GAP: f32 = 0.02;
+
 /// Losses below this are all as good.
 const LEAST_LOSS: f64 = 1e-6;
 
@@ -234,7 +238,8 @@ impl DdpgProposer {
         let near = self.incumbent(context.budgets).unwrap_or(self.world.way_out());
         let loss = |decision: Decision, bits: Bits| self.surrogate.part(forecast, decision, bits);
         let cost = |policy: &BitwidthPolicy| self.world.cost(policy);
-        let found = least_loss(self.world.space(), context.budgets, &loss, &cost, near);
+        let found =
+            least_loss(self.world.space(), context.budgets, &loss, &cost, near, PROGRAMME_GAP);
         found.unwrap_or_else(|error| {
             tracing::warn!(%error, "the best known policy is taken instead");
             near.clone()
