@@ -97,6 +97,7 @@ fn request(args: &SearchArgs, hw: &str) -> anyhow::Result<SearchRequest> {
         activation_bits: args.activation_bits.clone(),
         pins: args.pin.clone(),
         method: args.method,
+        weight_losses: args.weight_losses,
         episode_finetune: args.episode_finetune,
         batch: args.batch,
         calibration_images: args.input.calibration,

@@ -6,6 +6,7 @@
 
 mod action;
 mod agent_memory;
+mod alone;
 mod best;
 mod ddpg;
 mod episode_finetune;
@@ -34,9 +35,11 @@ mod session;
 mod space;
 mod starts;
 mod surrogate;
+mod weight_losses;
 mod weights_only;
 mod workload;
 
+pub use alone::judged_digest;
 pub use best::{Preference, TOLERATED_LOSS, best_episode};
 pub use ddpg::{DdpgInputs, DdpgProposer};
 pub use error::SearchError;
@@ -57,6 +60,7 @@ pub use request::{
 };
 pub use reward::loss;
 pub use run::{Judged, Outcome, PolicyCost, PolicyEvaluator, Problem, run};
-pub use session::{Session, judged_digest};
+pub use session::Session;
 pub use space::{Decision, LayerChoices, SearchSpace, with_shared_tensors};
+pub use weight_losses::WeightLosses;
 pub use workload::workload_of;

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     domain::{Bits, BudgetRequest, LayerBits, Measure, Strategy},
     quantization::Method,
+    search::weight_losses::WeightLosses,
 };
 
 /// A list of widths: `2-8`, `2,4,8` or `4`.
@@ -243,6 +244,8 @@ pub struct SearchRequest {
     pub activation_bits: Option<BitList>,
     pub pins: Pins,
     pub method: Method,
+    #[serde(default)]
+    pub weight_losses: WeightLosses,
     /// Epochs that each policy is trained before it is judged.
     #[serde(default)]
     pub episode_finetune: u32,
@@ -294,6 +297,9 @@ impl SearchRequest {
         }
         flag("pin", self.pins.to_string());
         flag("method", self.method.to_string());
+        if self.weight_losses != WeightLosses::default() {
+            flag("weight-losses", self.weight_losses.to_string());
+        }
         if self.episode_finetune > 0 {
             flag("episode-finetune", self.episode_finetune.to_string());
         }

@@ -8,13 +8,14 @@ use std::{
 
 use crate::{
     data::{Images, Splits},
-    domain::{Bits, BitwidthPolicy, LayerBits, Measure, Operand, Quality},
+    domain::{Bits, BitwidthPolicy, Layer, LayerBits, Measure, Operand, Quality},
     network::{Arithmetic, Graph},
     quantization::{
         EvaluationSettings, Evaluator, KEPT_BYTES, Measured, MeasuredAlone, PrefixEvaluator,
-        QuantizationError, Quantizer, SingleRounding, Trace, sweep,
+        QuantizationError, Quantizer, SingleRounding, Trace, TraceEstimate, hessian_traces, sweep,
     },
     search::{
+        alone::{Alone, place, single_roundings},
         episode_finetune::EpisodeFinetune,
         error::SearchError,
         loss_table::LossTable,
@@ -23,19 +24,13 @@ use crate::{
         run::{Judged, PolicyCost as _, PolicyEvaluator},
         space::Decision,
         starts::starts,
+        weight_losses::{HESSIAN_IMAGES, WeightLosses, hessian_settings, put_curvature},
     },
 };
 
 /// First episodes that are given when the search covers a range of budgets; under budgets there
 /// are fewer.
 const STARTS_OVER_A_RANGE: u32 = 8;
-
-/// Search images that sensitivities are measured on at most, and at least where there are so
-/// many: divergence is smooth, so that some hundreds tell as much as all.
-const SENSITIVITY_IMAGES: std::ops::RangeInclusive<usize> = 32..=512;
-
-/// What measuring sensitivities may cost, as a share of what the episodes do.
-const SENSITIVITY_SHARE: f64 = 0.6;
 
 /// Judges policies on the search images, and at the end on the test images.
 pub struct Session {
@@ -47,17 +42,9 @@ pub struct Session {
     test_images: Images,
     settings: EvaluationSettings,
     alone: Alone,
+    hessian: OnceCell<Vec<TraceEstimate>>,
     /// Evaluations that others may be raced against, by policy.
     traces: RefCell<HashMap<String, Rc<Trace>>>,
-}
-
-/// What rounding single tensors did, and the images it is measured on.
-struct Alone {
-    /// From the front of the search images.
-    n_images: usize,
-    /// Over those and the calibration images.
-    data_digest: String,
-    known: RefCell<HashMap<(Decision, Bits), MeasuredAlone>>,
 }
 
 impl Session {
@@ -106,6 +93,7 @@ impl Session {
             test_images,
             settings,
             alone,
+            hessian: OnceCell::new(),
             traces: RefCell::default(),
         })
     }
@@ -206,7 +194,35 @@ impl Session {
             let kl = known[&(decision, bits)].quality.kl.filter(|kl| !kl.is_nan());
             Some(kl.unwrap_or(f64::INFINITY))
         };
-        Ok(LossTable::measured(&plan.space, kl).expect("all single roundings were measured"))
+        let mut table =
+            LossTable::measured(&plan.space, kl).expect("all single roundings were measured");
+        if plan.request.weight_losses == WeightLosses::Hessian {
+            let n_weights: Vec<u64> = plan.workload.layers.iter().map(Layer::weights).collect();
+            let squared_error = |layer: usize, bits: Bits| {
+                let one = known[&(Decision { layer, operand: Operand::Weight }, bits)];
+                one.squared_error.expect("weights were rounded")
+            };
+            put_curvature(
+                &mut table,
+                &plan.space,
+                self.traces_of_hessian(plan)?,
+                &n_weights,
+                &squared_error,
+            );
+        }
+        Ok(table)
+    }
+
+    /// Of each layer's weights, estimated once, on some of the search images.
+    fn traces_of_hessian(&self, plan: &Plan) -> Result<&[TraceEstimate], SearchError> {
+        if let Some(traces) = self.hessian.get() {
+            return Ok(traces);
+        }
+        let images = self.search.leading_images(HESSIAN_IMAGES);
+        let settings = hessian_settings(plan.request.images_seed(), self.settings.threads);
+        let (graph, layers) = (self.quantizer.graph(), self.quantizer.layers());
+        let traces = hessian_traces(graph, layers, &images, None, settings)?;
+        Ok(self.hessian.get_or_init(|| traces))
     }
 
     /// Measures the single roundings of the plan that are not known yet.
@@ -296,49 +312,6 @@ fn learned_in_floats(plan: &Plan, settings: EvaluationSettings) -> EvaluationSet
     let learns = plan.request.method.reconstruction.is_some() || plan.request.episode_finetune > 0;
     let arithmetic = if learns { Arithmetic::Float } else { settings.arithmetic };
     EvaluationSettings { arithmetic, ..settings }
-}
-
-impl Alone {
-    fn new(plan: &Plan, search: &Evaluator, splits: &Splits) -> Self {
-        let wanted = sensitivity_images(plan, single_roundings(plan).len(), search.n_images());
-        let n_images = search.first_images(wanted).n_images();
-        let images = splits.search.prefix_digest(n_images);
-        let calibration = splits.calibration.digest();
-        let data_digest = judged_digest(images, calibration, search.has_blends());
-        Self { n_images, data_digest, known: RefCell::default() }
-    }
-}
-
-/// SHA-256, hexadecimal, over what quality is measured on.
-///
-/// - `images`, `calibration`: digests of the judged images and of those calibrated on
-/// - `blends`: whether divergence is measured on blends as well
-pub fn judged_digest(images: String, calibration: String, blends: bool) -> String {
-    let mut digests = vec![images, calibration];
-    digests.extend(blends.then(|| "blends".to_owned()));
-    Images::joined_digest(&digests)
-}
-
-/// Every width of every decision.
-fn single_roundings(plan: &Plan) -> Vec<SingleRounding> {
-    let space = &plan.space;
-    let at = |&decision: &Decision| {
-        let Decision { layer: layer_index, operand } = decision;
-        let of_width = move |&bits: &Bits| SingleRounding { layer_index, operand, bits };
-        space.widths(decision).iter().map(of_width)
-    };
-    space.decisions().iter().flat_map(at).collect()
-}
-
-fn place(one: &SingleRounding) -> (Decision, Bits) {
-    (Decision { layer: one.layer_index, operand: one.operand }, one.bits)
-}
-
-/// Images for so many single roundings; with the prefix kept, one costs half a pass.
-fn sensitivity_images(plan: &Plan, n_roundings: usize, n_search_images: usize) -> usize {
-    let passes = SENSITIVITY_SHARE * f64::from(plan.request.episodes);
-    let images = passes * n_search_images as f64 / (0.5 * n_roundings.max(1) as f64);
-    (images as usize).clamp(*SENSITIVITY_IMAGES.start(), *SENSITIVITY_IMAGES.end())
 }
 
 fn evaluator(

@@ -5,6 +5,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use serde_json::Value;
+
 use crate::common::{Folder, SMALL_SEARCH, episodes};
 
 /// Starts a search and gives up on it once `n` episodes are in the database.
@@ -34,7 +36,7 @@ fn killed_after(folder: &Folder, arguments: &[&str], n: u64) {
 /// Episodes of the first run in the database; 0 while there is none.
 fn n_episodes(folder: &Folder) -> u64 {
     let listed = folder.haq(&["runs", "list", "--json"]).output().expect("the program runs");
-    let listed: serde_json::Value = serde_json::from_slice(&listed.stdout).unwrap_or_default();
+    let listed: Value = serde_json::from_slice(&listed.stdout).unwrap_or_default();
     listed["runs"][0]["episodes"].as_u64().unwrap_or(0)
 }
 
@@ -49,7 +51,24 @@ fn a_killed_search_of_the_paper_goes_on_alike() {
     check_resumed(&[SMALL_SEARCH, &["--strategy", "haq"]].concat(), &[12, 33]);
 }
 
-fn check_resumed(arguments: &[&str], killed_at: &[u64]) {
+#[test]
+fn a_killed_search_goes_on_with_the_races_it_would_have_had() {
+    let mut arguments = SMALL_SEARCH.to_vec();
+    let images = arguments.iter().position(|argument| *argument == "--search-images").unwrap();
+    // Five batches: there is something to stop before.
+    arguments[images + 1] = "320";
+    let expected = check_resumed(&arguments, &[28]);
+    let stopped = expected.iter().filter(|episode| !episode["stopped_after_images"].is_null());
+    assert!(stopped.clone().count() > 0, "no policy was clearly worse");
+    for episode in stopped {
+        let images = episode["stopped_after_images"].as_u64().unwrap();
+        assert!((64..320).contains(&images), "{episode}");
+        assert_eq!(episode["kind"], "proposal");
+    }
+}
+
+/// Gives the episodes of a run that nothing disturbed.
+fn check_resumed(arguments: &[&str], killed_at: &[u64]) -> Vec<Value> {
     let undisturbed = Folder::new();
     undisturbed.haq(arguments).assert().success();
     let expected = episodes(&undisturbed, 1);
@@ -66,6 +85,7 @@ fn check_resumed(arguments: &[&str], killed_at: &[u64]) {
         let after = folder.json(&["runs", "list"])["runs"][0].clone();
         assert_eq!(after["state"], "completed");
     }
+    expected
 }
 
 #[test]

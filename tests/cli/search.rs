@@ -168,6 +168,22 @@ fn every_baseline_answers_within_the_budget() {
 }
 
 #[test]
+fn a_programme_on_hessian_traces_answers_within_the_budget() {
+    let folder = Folder::new();
+    let hessian = ["--strategy", "ilp", "--weight-losses", "hessian"];
+    let found = search(&folder, &hessian);
+    let best = &found["best"];
+    let limit = best["budget"][0]["limit"].as_f64().unwrap();
+    assert!(best["latency_s"].as_f64().unwrap() <= limit);
+    assert_eq!(best["layers"], search(&folder, &hessian)["best"]["layers"], "it draws nothing");
+    let measured = search(&folder, &["--strategy", "ilp"]);
+    assert_ne!(best["layers"], measured["best"]["layers"], "other losses, another programme");
+    let wrong = [SMALL_SEARCH, &["--weight-losses", "fisher"]].concat();
+    let (message, code) = folder.failure(&wrong);
+    assert!(message.contains("measured or hessian") && code == 2, "{message}");
+}
+
+#[test]
 fn policies_are_better_after_a_brief_training() {
     let folder = Folder::new();
     let narrow = ["--strategy", "greedy", "--weight-bits", "2", "--activation-bits", "2,3"];

@@ -8,7 +8,7 @@ use super::{InputArgs, MachineArgs, method_lines, method_names};
 use crate::{
     domain::{BudgetRequest, Measure, Strategy},
     quantization::Method,
-    search::{BitList, Pins},
+    search::{BitList, Pins, WeightLosses},
 };
 
 /// One strategy, several with commas, or all of them.
@@ -108,6 +108,10 @@ pub struct SearchArgs {
         long_help = method_lines("Recipe that quantizes")
     )]
     pub method: Method,
+    /// What rounding a layer's weights is taken to lose where a strategy asks: measured as KL from
+    /// float, or hessian: worked out from the trace of the Hessian, as HAWQ does
+    #[arg(long, default_value_t, value_name = "SOURCE")]
+    pub weight_losses: WeightLosses,
     /// Train each policy for so many epochs on the calibration images before it is judged, as
     /// HAQ does; dear
     #[arg(long, value_name = "EPOCHS", num_args = 0..=1, default_value_t = 0, default_missing_value = "1")]
