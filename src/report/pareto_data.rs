@@ -32,7 +32,7 @@ pub struct Series<'a> {
     pub chosen: Option<Point>,
 }
 
-/// A policy that was tried.
+/// A policy that was tried; of one that lost a race, what is foretold of it.
 #[derive(Debug, Clone, Copy)]
 pub struct Dot {
     pub at: Point,
@@ -47,8 +47,7 @@ impl<'a> Series<'a> {
             cost.is_finite().then_some((cost, quality))
         };
         let tried = run.episodes.iter().filter_map(|episode| {
-            let feasible = run.is_feasible(episode) && episode.is_whole();
-            Some(Dot { at: point(episode)?, feasible })
+            Some(Dot { at: point(episode)?, feasible: run.is_feasible(episode) })
         });
         let references = run
             .references()
