@@ -34,6 +34,7 @@ pub fn evaluation_settings(machine: &MachineArgs) -> anyhow::Result<EvaluationSe
         EvaluationSettings { device: device(&machine.device)?, ..Default::default() };
     if let Some(threads) = machine.threads {
         settings.threads = threads.into();
+        crate::network::use_threads(settings.threads);
     }
     Ok(settings)
 }

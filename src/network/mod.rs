@@ -31,4 +31,4 @@ pub use memory::keep_freed_memory;
 pub use ops::Op;
 pub use shapes::Shapes;
 pub use tensor_file::TensorFile;
-pub use threads::use_one_thread_per_operation;
+pub use threads::{use_one_thread_per_operation, use_threads};
