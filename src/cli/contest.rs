@@ -94,7 +94,7 @@ pub fn run(
             files.extend(run_files::write(&store, view, &args.out)?.policy);
         }
     }
-    let across = if devices.len() > 1 { runner::across_devices(&store, &views)? } else { vec![] };
+    let across = if devices.len() > 1 { runner::across_devices(&views)? } else { vec![] };
     if global.json {
         let strategies: Vec<_> =
             devices.iter().flat_map(|(_, runs)| report::standings(runs)).collect();

@@ -281,7 +281,7 @@ fn compare(global: &Global, args: &RunsCompareArgs) -> anyhow::Result<()> {
     let borrowed: Vec<&RunView> = views.iter().collect();
     let profile = |view: &RunView| view.description.profile.clone();
     let is_one_device = views.iter().all(|view| profile(view) == profile(&views[0]));
-    let across = if is_one_device { vec![] } else { runner::across_devices(&store, &views)? };
+    let across = if is_one_device { vec![] } else { runner::across_devices(&views)? };
     if let Some(plot) = &args.plot {
         ConvergenceFigure::new(&borrowed)?.write(plot)?;
         output::note(global, format!("how they came along is drawn in {}", plot.display()));

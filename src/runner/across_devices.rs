@@ -1,13 +1,10 @@
 //! Stored policies on the devices of their own run and of others.
 
 use crate::{
-    domain::{
-        BitwidthPolicy, Budget, BudgetRequest, CostKind, EpisodeRecord, RunDescription, RunId,
-    },
+    domain::{BitwidthPolicy, Budget, CostKind, EpisodeRecord, RunDescription, RunId},
     report::{AcrossDevices, OnDevice, RunView},
     runner::{RunnerError, config::RunConfig},
     search::DeviceCost,
-    store::BlockingStore,
 };
 
 /// A device as the first run on it saw it.
@@ -22,16 +19,12 @@ struct Device {
 ///
 /// # Errors
 /// When a run was stored in a form that this program does not read.
-pub fn across_devices(
-    store: &BlockingStore,
-    runs: &[RunView],
-) -> Result<Vec<AcrossDevices>, RunnerError> {
+pub fn across_devices(runs: &[RunView]) -> Result<Vec<AcrossDevices>, RunnerError> {
     let Some(first) = runs.first() else { return Ok(Vec::new()) };
     let digest = &first.description.model_digest;
     let mut devices: Vec<Device> = Vec::new();
     for run in runs.iter().filter(|run| run.description.model_digest == *digest) {
-        let description = store.run(run.id)?.description;
-        for device in devices_of(run.id, &description)? {
+        for device in devices_of(run.id, &run.description)? {
             if devices.iter().all(|known| known.cost.profile != device.cost.profile) {
                 devices.push(device);
             }
@@ -64,7 +57,7 @@ fn devices_of(run: RunId, description: &RunDescription) -> Result<Vec<Device>, R
             .request
             .budgets
             .iter()
-            .map(|b: &BudgetRequest| b.resolve(&cost.eight_bit))
+            .map(|budget| budget.resolve(&cost.eight_bit))
             .collect(),
     };
     Ok(cost.devices().iter().map(device).collect())
