@@ -183,12 +183,12 @@ fn a_race_stops_what_is_clearly_worse_and_gives_whole_figures_else() {
         let evaluator =
             Evaluator::new(float, &setup.images, Some(&setup.labels), settings).unwrap();
         let whole = |graph: &Graph| evaluator.evaluate(graph).unwrap().quality;
-        let trace = |graph: &Graph| evaluator.trace(graph).unwrap();
-        let ((measured, of_good), (_, of_bad)) = (trace(&good), trace(&bad));
+        let course = |graph: &Graph| evaluator.course(graph).unwrap();
+        let ((measured, of_good), (_, of_bad)) = (course(&good), course(&bad));
         assert_eq!(measured.quality, whole(&good));
 
         let lost = evaluator.race(&bad, &of_good, Measure::Top1).unwrap();
-        assert_eq!((lost.stopped_after, lost.trace), (Some(64), None), "the first batch of three");
+        assert_eq!((lost.stopped_after, lost.course), (Some(64), None), "the first batch of three");
         let (foretold, found) = (lost.quality, whole(&bad));
         let ratio = foretold.kl.unwrap() / found.kl.unwrap();
         assert!((0.8..1.25).contains(&ratio), "{foretold:?} {found:?}");
@@ -196,7 +196,7 @@ fn a_race_stops_what_is_clearly_worse_and_gives_whole_figures_else() {
 
         let won = evaluator.race(&good, &of_bad, Measure::Top1).unwrap();
         assert_eq!((won.quality, won.stopped_after), (whole(&good), None));
-        assert_eq!(won.trace, Some(of_good.clone()));
+        assert_eq!(won.course, Some(of_good.clone()));
         let with_itself = evaluator.race(&good, &of_good, Measure::Kl).unwrap();
         assert_eq!(with_itself.stopped_after, None);
     }
@@ -213,7 +213,7 @@ fn a_network_that_the_measure_favours_is_not_stopped() {
     let settings = EvaluationSettings { threads: 1, ..Default::default() };
     let float = setup.quantizer.graph();
     let evaluator = Evaluator::new(float, &setup.images, Some(&labels), settings).unwrap();
-    let (_, rival) = evaluator.trace(&graph(bits(4, 4))).unwrap();
+    let (_, rival) = evaluator.course(&graph(bits(4, 4))).unwrap();
     assert_eq!(evaluator.race(&bad, &rival, Measure::Top1).unwrap().stopped_after, None);
     assert_eq!(evaluator.race(&bad, &rival, Measure::Kl).unwrap().stopped_after, Some(64));
 }

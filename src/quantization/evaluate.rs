@@ -197,17 +197,10 @@ impl Evaluator {
 
     /// Images from the front, without blends, on the processor: so many or all there are.
     pub fn leading_images(&self, n_images: usize) -> Tensor {
-        let own = self.batches.iter().map(|batch| batch.images.narrow(0, 0, batch.n_images as i64));
-        let (mut parts, mut left) = (Vec::new(), n_images as i64);
-        for images in own {
-            let taken = left.min(images.size()[0]);
-            parts.push(images.narrow(0, 0, taken));
-            left -= taken;
-            if left == 0 {
-                break;
-            }
-        }
-        Tensor::cat(&parts, 0).to_device(Device::Cpu)
+        let front = self.first_images(n_images);
+        let images = front.batches.iter().map(|b| b.images.narrow(0, 0, b.n_images as i64));
+        let images = Tensor::cat(&images.collect::<Vec<_>>(), 0);
+        images.narrow(0, 0, n_images.min(front.n_images) as i64).to_device(Device::Cpu)
     }
 
     /// Whether divergence is measured on blends of the images as well.

@@ -48,7 +48,7 @@ pub use integer::{
 pub use method::{MeanInput, Method, RoundedReads, Rounding};
 pub use prefix::{KEPT_BYTES, PrefixEvaluator};
 pub use quantized_network::{Quantizer, RoundedWeights};
-pub use race::{Raced, Trace};
+pub use race::{Course, Raced};
 pub use reconstruction::{
     Reconstruction, ReconstructionSettings, ReconstructionUnit, RoundingStart, Segment,
     SegmentErrors,

@@ -30,7 +30,7 @@ const LEAST_SHARE: f64 = 0.25;
 
 /// How an evaluation came along, for others to be compared with on the same evaluator.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Trace {
+pub struct Course {
     /// Divergence of every image and blend, in nats and in the evaluator's order.
     kl: Vec<f64>,
     /// Over the images so far, after each batch; the last is over all.
@@ -46,10 +46,10 @@ pub struct Raced {
     /// Images that were looked at before it stopped; none where all were.
     pub stopped_after: Option<usize>,
     /// Of a network that was not stopped.
-    pub trace: Option<Trace>,
+    pub course: Option<Course>,
 }
 
-impl Trace {
+impl Course {
     /// Over all images.
     fn whole(&self) -> &Quality {
         self.so_far.last().expect("there is a batch")
@@ -61,10 +61,10 @@ impl Evaluator {
     ///
     /// # Errors
     /// When the network does not run.
-    pub fn trace(&self, graph: &Graph) -> Result<(Measured, Trace), QuantizationError> {
+    pub fn course(&self, graph: &Graph) -> Result<(Measured, Course), QuantizationError> {
         let start = Instant::now();
-        let trace = self.trace_while(graph, &mut |_| true)?;
-        Ok((Measured { quality: *trace.whole(), wall_s: start.elapsed().as_secs_f64() }, trace))
+        let course = self.course_while(graph, &mut |_| true)?;
+        Ok((Measured { quality: *course.whole(), wall_s: start.elapsed().as_secs_f64() }, course))
     }
 
     /// Judges a network only as long as it may still be better than a rival: it is stopped once its
@@ -79,35 +79,40 @@ impl Evaluator {
     pub fn race(
         &self,
         graph: &Graph,
-        rival: &Trace,
+        rival: &Course,
         measure: Measure,
     ) -> Result<Raced, QuantizationError> {
         let mut apart = Difference::default();
-        let trace = self.trace_while(graph, &mut |trace| {
-            let seen = apart.n..trace.kl.len();
-            trace.kl[seen.clone()].iter().zip(&rival.kl[seen]).for_each(|(a, b)| apart.add(a - b));
-            let batch = trace.so_far.len() - 1;
-            let is_better = measure.of(&trace.so_far[batch]) > measure.of(&rival.so_far[batch]);
+        let course = self.course_while(graph, &mut |course| {
+            let seen = apart.n..course.kl.len();
+            course.kl[seen.clone()].iter().zip(&rival.kl[seen]).for_each(|(a, b)| apart.add(a - b));
+            let batch = course.so_far.len() - 1;
+            let is_better = measure.of(&course.so_far[batch]) > measure.of(&rival.so_far[batch]);
             is_better || !apart.is_above_zero(rival.kl.len())
         })?;
-        let batch = trace.so_far.len() - 1;
-        if trace.kl.len() == rival.kl.len() {
-            return Ok(Raced { quality: *trace.whole(), stopped_after: None, trace: Some(trace) });
+        let batch = course.so_far.len() - 1;
+        if course.kl.len() == rival.kl.len() {
+            return Ok(Raced {
+                quality: *course.whole(),
+                stopped_after: None,
+                course: Some(course),
+            });
         }
-        let quality = moved(rival.whole(), &rival.so_far[batch], &trace.so_far[batch]);
+        let quality = moved(rival.whole(), &rival.so_far[batch], &course.so_far[batch]);
         let n_images = self.batches()[..=batch].iter().map(Batch::n_images).sum();
-        Ok(Raced { quality, stopped_after: Some(n_images), trace: None })
+        Ok(Raced { quality, stopped_after: Some(n_images), course: None })
     }
 
     /// Batch after batch for as long as `go_on` says so; it is asked after every batch, in their
     /// order whatever the number of threads is.
-    fn trace_while(
+    fn course_while(
         &self,
         graph: &Graph,
-        go_on: &mut dyn FnMut(&Trace) -> bool,
-    ) -> Result<Trace, QuantizationError> {
+        go_on: &mut dyn FnMut(&Course) -> bool,
+    ) -> Result<Course, QuantizationError> {
         let executable = [Executable::in_arithmetic(graph, self.device(), self.arithmetic())?];
-        let (mut sums, mut trace) = (Sums::default(), Trace { kl: Vec::new(), so_far: Vec::new() });
+        let (mut sums, mut course) =
+            (Sums::default(), Course { kl: Vec::new(), so_far: Vec::new() });
         let n_batches = self.batches().len();
         for first in (0..n_batches).step_by(self.n_workers()) {
             let range = first..(first + self.n_workers()).min(n_batches);
@@ -117,14 +122,14 @@ impl Evaluator {
             })?;
             for (part, own) in parts {
                 sums.add(&part);
-                trace.kl.extend(own);
-                trace.so_far.push(sums.finish());
-                if !go_on(&trace) {
-                    return Ok(trace);
+                course.kl.extend(own);
+                course.so_far.push(sums.finish());
+                if !go_on(&course) {
+                    return Ok(course);
                 }
             }
         }
-        Ok(trace)
+        Ok(course)
     }
 }
 

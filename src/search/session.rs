@@ -11,8 +11,9 @@ use crate::{
     domain::{Bits, BitwidthPolicy, Layer, LayerBits, Measure, Operand, Quality},
     network::{Arithmetic, Graph},
     quantization::{
-        EvaluationSettings, Evaluator, KEPT_BYTES, Measured, MeasuredAlone, PrefixEvaluator,
-        QuantizationError, Quantizer, SingleRounding, Trace, TraceEstimate, hessian_traces, sweep,
+        Course, EvaluationSettings, Evaluator, KEPT_BYTES, Measured, MeasuredAlone,
+        PrefixEvaluator, QuantizationError, Quantizer, SingleRounding, TraceEstimate,
+        hessian_traces, sweep,
     },
     search::{
         alone::{Alone, place, single_roundings},
@@ -44,7 +45,7 @@ pub struct Session {
     alone: Alone,
     hessian: OnceCell<Vec<TraceEstimate>>,
     /// Evaluations that others may be raced against, by policy.
-    traces: RefCell<HashMap<String, Rc<Trace>>>,
+    courses: RefCell<HashMap<String, Rc<Course>>>,
 }
 
 impl Session {
@@ -94,7 +95,7 @@ impl Session {
             settings,
             alone,
             hessian: OnceCell::new(),
-            traces: RefCell::default(),
+            courses: RefCell::default(),
         })
     }
 
@@ -287,14 +288,14 @@ impl Session {
     }
 
     /// How the policy's evaluation came along; it is made again where it was another session's.
-    fn trace_of(&self, policy: &BitwidthPolicy) -> Result<Rc<Trace>, SearchError> {
+    fn course_of(&self, policy: &BitwidthPolicy) -> Result<Rc<Course>, SearchError> {
         let key = policy.key();
-        if let Some(trace) = self.traces.borrow().get(&key) {
-            return Ok(Rc::clone(trace));
+        if let Some(course) = self.courses.borrow().get(&key) {
+            return Ok(Rc::clone(course));
         }
-        let trace = Rc::new(self.search.trace(&self.network(policy)?)?.1);
-        self.traces.borrow_mut().insert(key, Rc::clone(&trace));
-        Ok(trace)
+        let course = Rc::new(self.search.course(&self.network(policy)?)?.1);
+        self.courses.borrow_mut().insert(key, Rc::clone(&course));
+        Ok(course)
     }
 
     /// What is judged of a policy.
@@ -334,10 +335,10 @@ impl PolicyEvaluator for Session {
         rival: &BitwidthPolicy,
         measure: Measure,
     ) -> Result<Judged, SearchError> {
-        let rival = self.trace_of(rival)?;
+        let rival = self.course_of(rival)?;
         let raced = self.search.race(&self.network(policy)?, &rival, measure)?;
-        if let Some(trace) = raced.trace {
-            self.traces.borrow_mut().insert(policy.key(), Rc::new(trace));
+        if let Some(course) = raced.course {
+            self.courses.borrow_mut().insert(policy.key(), Rc::new(course));
         }
         let stopped_after_images = raced.stopped_after.map(|images| images as u32);
         Ok(Judged { quality: raced.quality, stopped_after_images })
