@@ -1,10 +1,10 @@
 //! Stored policies on the devices of their own run and of others.
 
 use crate::{
-    domain::{BitwidthPolicy, Budget, CostKind, EpisodeRecord, RunDescription, RunId},
+    domain::{BitwidthPolicy, Budget, CostKind, EpisodeRecord},
     report::{AcrossDevices, OnDevice, RunView},
     runner::{RunnerError, config::RunConfig},
-    search::DeviceCost,
+    search::{DeviceCost, JointCost},
 };
 
 /// A device as the first run on it saw it.
@@ -24,7 +24,8 @@ pub fn across_devices(runs: &[RunView]) -> Result<Vec<AcrossDevices>, RunnerErro
     let digest = &first.description.model_digest;
     let mut devices: Vec<Device> = Vec::new();
     for run in runs.iter().filter(|run| run.description.model_digest == *digest) {
-        for device in devices_of(run.id, &run.description)? {
+        let config = RunConfig::of(run.id, &run.description)?;
+        for device in devices_of(&config, &config.cost(run.id)?, run.description.objective) {
             if devices.iter().all(|known| known.cost.profile != device.cost.profile) {
                 devices.push(device);
             }
@@ -37,22 +38,20 @@ pub fn across_devices(runs: &[RunView]) -> Result<Vec<AcrossDevices>, RunnerErro
 
 /// What a policy of a run costs on each of the run's devices.
 ///
-/// # Errors
-/// As [`across_devices`].
+/// - `cost`: what the configuration gives
 pub fn on_own_devices(
-    run: RunId,
-    description: &RunDescription,
+    config: &RunConfig,
+    cost: &JointCost,
+    objective: CostKind,
     policy: &BitwidthPolicy,
-) -> Result<Vec<OnDevice>, RunnerError> {
-    Ok(devices_of(run, description)?.iter().map(|device| device.costs_of(policy)).collect())
+) -> Vec<OnDevice> {
+    devices_of(config, cost, objective).iter().map(|device| device.costs_of(policy)).collect()
 }
 
-fn devices_of(run: RunId, description: &RunDescription) -> Result<Vec<Device>, RunnerError> {
-    let config = RunConfig::of(run, description)?;
-    let cost = config.cost(run)?;
+fn devices_of(config: &RunConfig, cost: &JointCost, objective: CostKind) -> Vec<Device> {
     let device = |cost: &DeviceCost| Device {
         cost: cost.clone(),
-        objective: description.objective,
+        objective,
         budgets: config
             .request
             .budgets
@@ -60,7 +59,7 @@ fn devices_of(run: RunId, description: &RunDescription) -> Result<Vec<Device>, R
             .map(|budget| budget.resolve(&cost.eight_bit))
             .collect(),
     };
-    Ok(cost.devices().iter().map(device).collect())
+    cost.devices().iter().map(device).collect()
 }
 
 impl Device {

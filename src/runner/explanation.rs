@@ -6,12 +6,14 @@ use crate::{
     domain::{Bits, BitwidthPolicy, EpisodeRecord, LayerExplanation, RunId},
     report::cost_shares,
     runner::{RunnerError, config::RunConfig},
-    search::{Decision, Explained, LossForecast, LossTable, SearchSpace, explain},
+    search::{Decision, Explained, JointCost, LossForecast, LossTable, SearchSpace, explain},
     store::{BlockingStore, Run},
 };
 
 /// Why each layer of the run's best policy has its bits; empty while there is none, and for runs
 /// from before their choices were kept.
+///
+/// - `cost`: of the run's devices
 ///
 /// # Errors
 /// When the run was stored in a form that this program does not read.
@@ -21,6 +23,7 @@ pub fn explanation(
     run: &Run,
     episodes: &[EpisodeRecord],
     config: &RunConfig,
+    cost: &JointCost,
 ) -> Result<Vec<LayerExplanation>, RunnerError> {
     let best = episodes.iter().find(|record| Some(record.index) == run.result.best_episode);
     let Some(best) = best else { return Ok(Vec::new()) };
@@ -30,7 +33,6 @@ pub fn explanation(
     }
     let settings = |reason| RunnerError::Settings { run: id, reason };
     let space = SearchSpace::new(config.choices.clone()).map_err(settings)?;
-    let cost = config.cost(id)?;
     let layers = cost.first().model.network(best.policy.layers()).layers;
     let measured = store.run_sensitivities(id)?.map_or(Vec::new(), |known| known.records);
     let alone: HashMap<_, f64> = measured
@@ -50,7 +52,7 @@ pub fn explanation(
         space: &space,
         proposed: &best.proposed,
         policy: &best.policy,
-        cost: &cost,
+        cost,
         budgets: &run.description.budgets,
         objective: run.description.objective,
         cost_shares: &cost_shares(&layers, run.description.objective),

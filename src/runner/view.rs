@@ -19,14 +19,17 @@ pub fn view(store: &BlockingStore, id: RunId) -> Result<RunView, RunnerError> {
     let episodes = store.episodes(id)?;
     let config = RunConfig::of(id, &run.description)?;
     let best = |record: &&EpisodeRecord| Some(record.index) == run.result.best_episode;
-    let (best_layers, on_devices) = match episodes.iter().find(best) {
-        Some(EpisodeRecord { policy, .. }) => (
-            config.cost(id)?.first().model.network(policy.layers()).layers,
-            on_own_devices(id, &run.description, policy)?,
-        ),
+    let (best_layers, on_devices, explanation) = match episodes.iter().find(best) {
+        Some(EpisodeRecord { policy, .. }) => {
+            let cost = config.cost(id)?;
+            (
+                cost.first().model.network(policy.layers()).layers,
+                on_own_devices(&config, &cost, run.description.objective, policy),
+                explanation(store, id, &run, &episodes, &config, &cost)?,
+            )
+        }
         None => Default::default(),
     };
-    let explanation = explanation(store, id, &run, &episodes, &config)?;
     Ok(RunView {
         id,
         explanation,
