@@ -1,6 +1,6 @@
 //! Updates per second, and the other things done once a step or once an episode.
 //!
-//! One thread, default hyper-parameters, observations of 10 values, a replay buffer of 6912 transitions.
+//! One thread, observations of 10 values, a replay buffer of 6912 transitions.
 
 use std::hint::black_box;
 
@@ -15,8 +15,8 @@ fn observation(index: usize) -> Vec<f32> {
 }
 
 /// An agent with a full replay buffer, past its warm-up.
-fn agent() -> Ddpg {
-    let config = DdpgConfig { warmup_episodes: 128, ..DdpgConfig::default() };
+fn agent(config: DdpgConfig) -> Ddpg {
+    let config = DdpgConfig { warmup_episodes: 128, ..config };
     let mut agent = Ddpg::new(config, OBSERVATION_LEN, 1).expect("the defaults are in range");
     for episode in 0..128 {
         (0..EPISODE).for_each(|step| observe(&mut agent, episode * EPISODE + step));
@@ -38,8 +38,7 @@ fn observe(agent: &mut Ddpg, index: usize) {
 
 fn benchmarks(criterion: &mut Criterion) {
     tch::set_num_threads(1);
-    let mut agent = agent();
-    let mut rng_index = 0;
+    let agent = agent(DdpgConfig::default());
 
     criterion.bench_function("act", |bencher| {
         let observation = observation(3);
@@ -50,13 +49,17 @@ fn benchmarks(criterion: &mut Criterion) {
 
     let mut group = criterion.benchmark_group("learn");
     group.throughput(Throughput::Elements(1)).sample_size(50);
-    group.bench_function("update", |bencher| {
-        bencher.iter(|| {
-            rng_index += 1;
-            observe(&mut agent, rng_index);
-            agent.end_episode().expect("the rates are small")
+    let small = DdpgConfig { hidden_units: [64, 64], discount: 0.0, ..DdpgConfig::default() };
+    for (name, config) in [("300 x 300", DdpgConfig::default()), ("64 x 64, no bootstrap", small)] {
+        let (mut agent, mut index) = (self::agent(config), 0);
+        group.bench_function(name, |bencher| {
+            bencher.iter(|| {
+                index += 1;
+                observe(&mut agent, index);
+                agent.end_episode().expect("the rates are small")
+            });
         });
-    });
+    }
     group.finish();
 }
 

@@ -50,6 +50,6 @@ impl Adam {
         *denominator /= correction2.sqrt();
         *denominator += self.epsilon;
         let _ = self.first_moment.mul_scalar_out(scaled, -self.learning_rate / correction1);
-        let _ = tch::no_grad(|| parameters.flat_mut().addcdiv_(scaled, denominator));
+        let _ = parameters.flat_mut().addcdiv_(scaled, denominator);
     }
 }

@@ -1,11 +1,11 @@
 //! One DDPG update from one batch, in the order of the paper.
 
-use tch::{Reduction, Tensor};
+use tch::{Kind, Tensor};
 
 use crate::adam::Adam;
 use crate::config::{ConfigError, DdpgConfig};
 use crate::networks::{Actor, Critic};
-use crate::parameters::{LinearShape, Role, uniform_fan_in};
+use crate::parameters::{LinearShape, Parameters, uniform_fan_in};
 use crate::random::Stream;
 use crate::replay::Batch;
 
@@ -18,6 +18,9 @@ pub struct Learner {
     target_critic: Critic,
     actor_optimizer: Adam,
     critic_optimizer: Adam,
+    /// Overwritten by every update.
+    actor_gradient: Parameters,
+    critic_gradient: Parameters,
     /// Moving average of batches' mean rewards; none before the first update.
     baseline: Option<f64>,
     discount: f64,
@@ -69,13 +72,15 @@ impl Learner {
         config.validate()?;
         let actor_shapes = Actor::shapes(observation_len, config.hidden_units);
         let critic_shapes = Critic::shapes(observation_len, config.hidden_units);
-        let target_actor = Actor::new(actor, &actor_shapes, Role::Target);
-        let target_critic = Critic::new(critic, &critic_shapes, Role::Target);
-        let actor = Actor::new(actor, &actor_shapes, Role::Trained);
-        let critic = Critic::new(critic, &critic_shapes, Role::Trained);
+        let target_actor = Actor::new(actor, &actor_shapes);
+        let target_critic = Critic::new(critic, &critic_shapes);
+        let actor = Actor::new(actor, &actor_shapes);
+        let critic = Critic::new(critic, &critic_shapes);
         Ok(Self {
             actor_optimizer: Adam::new(config.actor_learning_rate, config, &actor.parameters),
             critic_optimizer: Adam::new(config.critic_learning_rate, config, &critic.parameters),
+            actor_gradient: Parameters::zeros(&actor_shapes),
+            critic_gradient: Parameters::zeros(&critic_shapes),
             actor,
             critic,
             target_actor,
@@ -106,31 +111,39 @@ impl Learner {
     /// | observations, next observations | `[batch, observation_len]` |
     /// | actions, rewards, `not_done`, values | `[batch, 1]` |
     pub fn update(&mut self, batch: &Batch) -> Losses {
-        // A caller may hold gradients off for its own evaluations.
-        tch::with_grad(|| {
+        // The chain rule is written out: nothing needs to be recorded.
+        tch::no_grad(|| {
+            let n = batch.len() as f64;
             let column = |values: &[f32]| Tensor::from_slice(values).view([-1, 1]);
             let rows = |values: &[f32]| Tensor::from_slice(values).view([batch.len() as i64, -1]);
             let observations = rows(&batch.observations);
-            let next_observations = rows(&batch.next_observations);
 
             // Target: y = (r − baseline) + γ · not_done · Q'(s', μ'(s'))
             let baseline = self.move_baseline(batch.mean_reward());
-            let rewards = column(&batch.rewards) - baseline;
-            let next_actions = self.target_actor.forward(&next_observations);
-            let next_values = self.target_critic.forward(&next_observations, &next_actions);
-            let targets = rewards + column(&batch.not_done) * next_values * self.discount;
+            let mut targets = column(&batch.rewards) - baseline;
+            if self.discount > 0.0 {
+                let next_observations = rows(&batch.next_observations);
+                let next = self.target_actor.forward(&next_observations);
+                let next = self.target_critic.forward(&next_observations, &next.actions);
+                targets += column(&batch.not_done) * next.values * self.discount;
+            }
 
-            // Critic: towards y.
-            let values = self.critic.forward(&observations, &column(&batch.actions));
-            let critic_loss = values.mse_loss(&targets, Reduction::Mean);
-            let gradient = self.critic.parameters.gradient(&critic_loss);
-            self.critic_optimizer.step(&mut self.critic.parameters, &gradient);
+            // Critic: towards y, by the gradient of mean (Q − y)².
+            let taken = column(&batch.actions);
+            let pass = self.critic.forward(&observations, &taken);
+            let errors = &pass.values - targets;
+            let critic_loss = errors.square().mean(Kind::Float);
+            self.critic.set_gradient(&self.critic_gradient, &pass, &(errors * (2.0 / n)));
+            drop(pass);
+            self.critic_optimizer.step(&mut self.critic.parameters, self.critic_gradient.flat());
 
-            // Actor: towards what the new critic values more.
-            let own_actions = self.actor.forward(&observations);
-            let actor_loss = -self.critic.forward(&observations, &own_actions).mean(None);
-            let gradient = self.actor.parameters.gradient(&actor_loss);
-            self.actor_optimizer.step(&mut self.actor.parameters, &gradient);
+            // Actor: towards what the new critic values more, by the gradient of −mean Q.
+            let own = self.actor.forward(&observations);
+            let valued = self.critic.forward(&observations, &own.actions);
+            let actor_loss = -valued.values.mean(Kind::Float);
+            let by_actions = self.critic.by_actions(&valued, &valued.values.full_like(-1.0 / n));
+            self.actor.set_gradient(&self.actor_gradient, &own, &by_actions);
+            self.actor_optimizer.step(&mut self.actor.parameters, self.actor_gradient.flat());
 
             // Targets: θ' ← θ' + τ (θ − θ')
             let actor_target = self.target_actor.parameters.flat_mut();
@@ -155,8 +168,8 @@ impl Learner {
     /// The actor's action for one observation, in [0, 1].
     pub fn act(&self, observation: &[f32]) -> f32 {
         tch::no_grad(|| {
-            let action = self.actor.forward(&Tensor::from_slice(observation).view([1, -1]));
-            action.double_value(&[0, 0]) as f32
+            let observation = Tensor::from_slice(observation).view([1, -1]);
+            self.actor.forward(&observation).actions.double_value(&[0, 0]) as f32
         })
     }
 

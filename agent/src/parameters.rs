@@ -5,7 +5,7 @@
 
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
-use tch::Tensor;
+use tch::{Kind, Tensor};
 
 /// A fully connected layer's shape.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,50 +34,44 @@ impl LinearShape {
 pub(crate) struct Parameters {
     /// Each layer's weight `[outputs, inputs]`, then its bias `[outputs]`: PyTorch's `parameters()` order.
     flat: Tensor,
-    /// Weight, bias, weight, bias …: views into `flat`, each a leaf of the gradient's graph.
-    views: Vec<Tensor>,
-    /// Where gradients are gathered: as long as `flat`, empty for a target.
-    gradient: Tensor,
+    layers: Vec<LinearViews>,
 }
 
-/// Whether gradients will be asked of a network.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Role {
-    Trained,
-    Target,
+/// Views of one layer into a flat tensor.
+#[derive(Debug)]
+pub(crate) struct LinearViews {
+    /// `[outputs, inputs]`
+    pub(crate) weight: Tensor,
+    /// `[outputs]`
+    pub(crate) bias: Tensor,
 }
 
 impl Parameters {
     /// `values` are as many as the shapes hold.
-    pub(crate) fn new(values: &[f32], shapes: &[LinearShape], role: Role) -> Self {
+    pub(crate) fn new(values: &[f32], shapes: &[LinearShape]) -> Self {
         assert_eq!(values.len(), shapes.iter().map(|shape| shape.n_parameters()).sum::<usize>());
         let flat = Tensor::from_slice(values);
-        let mut views = Vec::with_capacity(2 * shapes.len());
         let mut start = 0;
-        for shape in shapes {
+        let mut view = |size: &[i64]| {
+            let len = size.iter().product();
+            start += len;
+            flat.narrow(0, start - len, len).view(size)
+        };
+        let of_shape = |shape: &LinearShape| {
             let (inputs, outputs) = (shape.inputs as i64, shape.outputs as i64);
-            for size in [vec![outputs, inputs], vec![outputs]] {
-                let len = size.iter().product();
-                let view = flat.narrow(0, start, len).view(size.as_slice()).detach();
-                views.push(view.set_requires_grad(role == Role::Trained));
-                start += len;
-            }
-        }
-        let n_gradient = if role == Role::Trained { flat.numel() as i64 } else { 0 };
-        let gradient = flat.new_zeros([n_gradient], (flat.kind(), flat.device()));
-        Self { flat, views, gradient }
+            LinearViews { weight: view(&[outputs, inputs]), bias: view(&[outputs]) }
+        };
+        let layers = shapes.iter().map(of_shape).collect();
+        Self { flat, layers }
     }
 
-    /// Applies layer `index` to `[batch, inputs]`.
-    pub(crate) fn linear(&self, index: usize, input: &Tensor) -> Tensor {
-        input.linear(&self.views[2 * index], Some(&self.views[2 * index + 1]))
+    pub(crate) fn zeros(shapes: &[LinearShape]) -> Self {
+        let n = shapes.iter().map(|shape| shape.n_parameters()).sum();
+        Self::new(&vec![0.0; n], shapes)
     }
 
-    /// The gradient of a scalar, in the order of the flat tensor. Other networks in its graph get none.
-    pub(crate) fn gradient(&self, loss: &Tensor) -> Tensor {
-        let gradients = Tensor::run_backward(&[loss], &self.views, false, false);
-        let flattened: Vec<Tensor> = gradients.iter().map(|g| g.reshape([-1])).collect();
-        Tensor::cat_out(&self.gradient, &flattened, 0)
+    pub(crate) fn layer(&self, index: usize) -> &LinearViews {
+        &self.layers[index]
     }
 
     pub(crate) fn flat(&self) -> &Tensor {
@@ -92,6 +86,25 @@ impl Parameters {
         let mut values = vec![0.0; self.flat.numel()];
         self.flat.copy_data(&mut values, self.flat.numel());
         values
+    }
+}
+
+impl LinearViews {
+    /// - `input`: `[batch, inputs]`
+    /// - returns: `[batch, outputs]`
+    pub(crate) fn forward(&self, input: &Tensor) -> Tensor {
+        input.linear(&self.weight, Some(&self.bias))
+    }
+
+    /// What a loss loses by the layer's input, from what it loses by its output.
+    pub(crate) fn backward(&self, output_gradient: &Tensor) -> Tensor {
+        output_gradient.mm(&self.weight)
+    }
+
+    /// Overwrites weight and bias by the loss's gradient of them, taken of a layer that read `input`.
+    pub(crate) fn set_gradient(&self, input: &Tensor, output_gradient: &Tensor) {
+        let _ = output_gradient.tr().mm_out(&self.weight, input);
+        let _ = output_gradient.sum_intlist_out(&self.bias, 0_i64, false, Kind::Float);
     }
 }
 
@@ -128,13 +141,21 @@ mod tests {
 
     #[test]
     fn a_change_of_the_flat_tensor_reaches_the_layers() {
-        let shape = LinearShape::new(2, 1);
-        let mut parameters = Parameters::new(&[1.0, 2.0, 3.0], &[shape], Role::Trained);
+        let shapes = [LinearShape::new(2, 1)];
+        let mut parameters = Parameters::new(&[1.0, 2.0, 3.0], &shapes);
         let input = Tensor::from_slice(&[10.0_f32, 100.0]).view([1, 2]);
-        assert_eq!(parameters.linear(0, &input).double_value(&[0, 0]), 213.0);
+        let output =
+            |parameters: &Parameters| parameters.layer(0).forward(&input).double_value(&[0, 0]);
+        assert_eq!(output(&parameters), 213.0);
         parameters.flat_mut().copy_(&Tensor::from_slice(&[2.0_f32, 3.0, 4.0]));
-        assert_eq!(parameters.linear(0, &input).double_value(&[0, 0]), 324.0);
-        let gradient = parameters.gradient(&parameters.linear(0, &input).sum(tch::Kind::Float));
-        assert_eq!(Vec::<f32>::try_from(&gradient).unwrap(), [10.0, 100.0, 1.0]);
+        assert_eq!(output(&parameters), 324.0);
+
+        let output_gradient = Tensor::from_slice(&[1.0_f32, 2.0]).view([2, 1]);
+        let inputs = Tensor::from_slice(&[10.0_f32, 100.0, 1.0, 0.0]).view([2, 2]);
+        let gradient = Parameters::zeros(&shapes);
+        gradient.layer(0).set_gradient(&inputs, &output_gradient);
+        assert_eq!(gradient.to_vec(), [12.0, 100.0, 3.0]);
+        let by_input = parameters.layer(0).backward(&output_gradient);
+        assert_eq!(Vec::<f32>::try_from(by_input.view(-1)).unwrap(), [2.0, 3.0, 4.0, 6.0]);
     }
 }
