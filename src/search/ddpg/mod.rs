@@ -33,7 +33,7 @@ use crate::{
         refine::Refinement,
         run::PolicyCost,
         space::{Decision, SearchSpace},
-        surrogate::{Forecast, Surrogate},
+        surrogate::{Forecast, Nearby, Surrogate},
     },
 };
 
@@ -256,7 +256,6 @@ impl DdpgProposer {
         forecast: &Forecast,
         rng: &mut ChaCha8Rng,
     ) -> Option<BitwidthPolicy> {
-        let loss = |policy: &BitwidthPolicy| self.surrogate.log_loss(forecast, policy);
         let space = self.world.space();
         let is_near = |policy: &BitwidthPolicy| {
             let changed = |&&d: &&Decision| space.get(policy, d) != space.get(base, d);
@@ -274,7 +273,8 @@ impl DdpgProposer {
                 && Budget::all_met(budgets, &self.world.cost(policy))
                 && !self.known.contains(policy)
         };
-        Refinement { space, loss: &loss, is_allowed: &is_allowed }.of(base, rng)
+        let mut nearby = Nearby::new(&self.surrogate, forecast, base);
+        Refinement { space, is_allowed: &is_allowed }.of(base, &mut nearby, rng)
     }
 }
 

@@ -7,10 +7,12 @@
 //! 0 until policies that were judged say otherwise.
 
 mod cholesky;
+mod nearby;
 mod regression;
 
 use rand_chacha::ChaCha8Rng;
 
+pub use self::nearby::Nearby;
 use self::regression::{Posterior, Regression};
 use crate::{
     domain::{Bits, BitwidthPolicy},
@@ -108,19 +110,27 @@ impl Surrogate {
 
     /// `ln` of what a policy will lose.
     pub fn log_loss(&self, forecast: &Forecast, policy: &BitwidthPolicy) -> f64 {
-        let decisions = self.space.decisions();
-        let width_of = |index: usize| width_index(self.space.get(policy, decisions[index]));
+        let (sum, corrected) = self.sums(forecast, &self.widths(policy));
+        forecast.log_loss(sum, corrected)
+    }
+
+    /// The place of each decision's width in the tables.
+    fn widths(&self, policy: &BitwidthPolicy) -> Vec<usize> {
+        let decisions = self.space.decisions().iter();
+        decisions.map(|&decision| width_index(self.space.get(policy, decision))).collect()
+    }
+
+    /// `S`, and `Σ θ s + Σ ρ √(s s')`.
+    fn sums(&self, forecast: &Forecast, widths: &[usize]) -> (f64, f64) {
         let (mut sum, mut corrected) = (0.0, 0.0);
-        for (index, alone) in self.alone.iter().enumerate() {
-            let width = width_of(index);
+        for ((alone, factors), &width) in self.alone.iter().zip(&forecast.factors).zip(widths) {
             sum += alone[width];
-            corrected += alone[width] * forecast.factors[index][width];
+            corrected += alone[width] * factors[width];
         }
         for (&(i, j), factor) in self.pairs.iter().zip(&forecast.pairs) {
-            corrected += factor * self.roots[i][width_of(i)] * self.roots[j][width_of(j)];
+            corrected += factor * self.roots[i][widths[i]] * self.roots[j][widths[j]];
         }
-        let log_sum = sum.ln();
-        log_sum + forecast.offset + forecast.slope * log_sum + corrected / sum
+        (sum, corrected)
     }
 
     /// What one decision alone loses.
@@ -148,9 +158,7 @@ impl Surrogate {
 
     /// Features, each times its prior's standard deviation, and `ln S`.
     fn features(&self, policy: &BitwidthPolicy) -> (Vec<f64>, f64) {
-        let decisions = self.space.decisions();
-        let widths: Vec<usize> =
-            decisions.iter().map(|&d| width_index(self.space.get(policy, d))).collect();
+        let widths = self.widths(policy);
         let alone: Vec<f64> = self.alone.iter().zip(&widths).map(|(row, &w)| row[w]).collect();
         let sum: f64 = alone.iter().sum();
         let mut features = vec![PRIOR.offset, PRIOR.slope * sum.ln()];
@@ -182,11 +190,21 @@ impl Surrogate {
     }
 }
 
+impl Forecast {
+    /// - `sum`: `S`
+    /// - `corrected`: `Σ θ s + Σ ρ √(s s')`
+    fn log_loss(&self, sum: f64, corrected: f64) -> f64 {
+        let log_sum = sum.ln();
+        log_sum + self.offset + self.slope * log_sum + corrected / sum
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use rand::{RngExt as _, SeedableRng as _};
 
     use super::*;
+    use crate::search::refine::Forecaster as _;
     use crate::search::space::tests::layer;
 
     const WIDTHS_OFFERED: [u8; 4] = [2, 3, 4, 8];
@@ -257,6 +275,37 @@ mod tests {
             error_after += (surrogate.log_loss(&after, &policy) - truth).abs();
         }
         assert!(error_after < 0.35 * error_before, "{error_after} {error_before}");
+    }
+
+    #[test]
+    fn a_forecast_beside_a_policy_is_that_of_the_changed_policy() {
+        let space = space();
+        let table = measured(&space);
+        let mut surrogate = Surrogate::new(space.clone(), &table);
+        let mut rng = ChaCha8Rng::seed_from_u64(5);
+        for _ in 0..30 {
+            let policy = random_policy(&space, &mut rng);
+            surrogate.add(&policy, truth(&space, &table, &policy));
+        }
+        let forecast = surrogate.mean();
+        let at = random_policy(&space, &mut rng);
+        let mut nearby = Nearby::new(&surrogate, &forecast, &space.narrowest());
+        let there = nearby.stand_at(&at);
+        assert!((there - surrogate.log_loss(&forecast, &at)).abs() < 1e-12);
+        let n = space.decisions().len();
+        for (first, second) in (0..n).flat_map(|i| (0..n).map(move |j| (i, j))) {
+            let (from, mut changed) = (random_policy(&space, &mut rng), at.clone());
+            let mut changes = Vec::new();
+            for index in [first, second].into_iter().take(if first == second { 1 } else { 2 }) {
+                let decision = space.decisions()[index];
+                let bits = space.get(&from, decision);
+                changes.push((index, bits));
+                space.set(&mut changed, decision, bits);
+            }
+            let (beside, whole) =
+                (nearby.beside(&changes), surrogate.log_loss(&forecast, &changed));
+            assert!((beside - whole).abs() < 1e-9, "{changes:?}: {beside} {whole}");
+        }
     }
 
     #[test]
