@@ -25,7 +25,7 @@ use crate::{
         run::{Judged, PolicyCost as _, PolicyEvaluator},
         space::Decision,
         starts::starts,
-        weight_losses::{HessianEffort, WeightLosses, put_curvature},
+        weight_losses::{HESSIAN_IMAGES, WeightLosses, hessian_settings, put_curvature},
     },
 };
 
@@ -133,8 +133,7 @@ impl Session {
         }
     }
 
-    /// Policies to start from, worked out from what rounding does to each layer alone: measured,
-    /// foretold by the curvature of the loss, and as noise.
+    /// Policies to start from, worked out from what rounding does to each layer alone.
     ///
     /// With budgets they meet them; without, the first episodes' own limits, one each.
     ///
@@ -151,34 +150,11 @@ impl Session {
         if plan.budgets.is_empty() {
             return Ok(policies);
         }
-        if let Some(others) = self.other_losses(plan)? {
-            policies.extend(Planner::IntegerProgramme.policies(plan, &others, 1)?);
-        }
-        policies.extend(Planner::Greedy.policies(plan, losses, 1)?);
+        policies.extend(Planner::Greedy.policies(plan, losses, STARTS_OVER_A_RANGE)?);
         policies.extend(self.noise_starts(plan)?);
         let mut seen = HashSet::new();
         policies.retain(|policy| seen.insert(policy.key()));
         Ok(policies)
-    }
-
-    /// Losses of weights from where the plan does not take them, where that is cheap beside the
-    /// episodes: neither source is the better one everywhere.
-    fn other_losses(&self, plan: &Plan) -> Result<Option<LossTable>, SearchError> {
-        if plan.request.method.reconstruction.is_some() {
-            return Ok(None);
-        }
-        let mut table = self.measured_losses(plan)?;
-        if plan.request.weight_losses == WeightLosses::Measured {
-            let episodes = plan.request.episodes;
-            let Some(effort) = HessianEffort::beside(episodes, self.search.n_images()) else {
-                return Ok(None);
-            };
-            if let Err(error) = self.put_curvature(plan, &mut table, effort) {
-                tracing::warn!(%error, "no policy starts from the curvature of the loss");
-                return Ok(None);
-            }
-        }
-        Ok(Some(table))
     }
 
     fn noise_starts(&self, plan: &Plan) -> Result<Vec<BitwidthPolicy>, SearchError> {
@@ -213,53 +189,38 @@ impl Session {
     /// # Errors
     /// When a network does not run, or the method does more than to round tensors.
     pub fn sensitivities(&self, plan: &Plan) -> Result<LossTable, SearchError> {
-        let mut table = self.measured_losses(plan)?;
-        if plan.request.weight_losses == WeightLosses::Hessian {
-            self.put_curvature(plan, &mut table, HessianEffort::FULL)?;
-        }
-        Ok(table)
-    }
-
-    /// What every single rounding lost.
-    fn measured_losses(&self, plan: &Plan) -> Result<LossTable, SearchError> {
         self.measure_sensitivities(plan, &mut |_| Ok::<(), SearchError>(()))?;
         let known = self.alone.known.borrow();
         let kl = |decision: Decision, bits: Bits| {
             let kl = known[&(decision, bits)].quality.kl.filter(|kl| !kl.is_nan());
             Some(kl.unwrap_or(f64::INFINITY))
         };
-        Ok(LossTable::measured(&plan.space, kl).expect("all single roundings were measured"))
-    }
-
-    /// Puts what the curvature foretells in the place of what weights lost.
-    fn put_curvature(
-        &self,
-        plan: &Plan,
-        table: &mut LossTable,
-        effort: HessianEffort,
-    ) -> Result<(), SearchError> {
-        let known = self.alone.known.borrow();
-        let n_weights: Vec<u64> = plan.workload.layers.iter().map(Layer::weights).collect();
-        let squared_error = |layer: usize, bits: Bits| {
-            let one = known[&(Decision { layer, operand: Operand::Weight }, bits)];
-            one.squared_error.expect("weights were rounded")
-        };
-        let traces = self.traces_of_hessian(plan, effort)?;
-        put_curvature(table, &plan.space, traces, &n_weights, &squared_error);
-        Ok(())
+        let mut table =
+            LossTable::measured(&plan.space, kl).expect("all single roundings were measured");
+        if plan.request.weight_losses == WeightLosses::Hessian {
+            let n_weights: Vec<u64> = plan.workload.layers.iter().map(Layer::weights).collect();
+            let squared_error = |layer: usize, bits: Bits| {
+                let one = known[&(Decision { layer, operand: Operand::Weight }, bits)];
+                one.squared_error.expect("weights were rounded")
+            };
+            put_curvature(
+                &mut table,
+                &plan.space,
+                self.traces_of_hessian(plan)?,
+                &n_weights,
+                &squared_error,
+            );
+        }
+        Ok(table)
     }
 
     /// Of each layer's weights, estimated once, on some of the search images.
-    fn traces_of_hessian(
-        &self,
-        plan: &Plan,
-        effort: HessianEffort,
-    ) -> Result<&[TraceEstimate], SearchError> {
+    fn traces_of_hessian(&self, plan: &Plan) -> Result<&[TraceEstimate], SearchError> {
         if let Some(traces) = self.hessian.get() {
             return Ok(traces);
         }
-        let images = self.search.leading_images(effort.images);
-        let settings = effort.settings(plan.request.images_seed(), self.settings.threads);
+        let images = self.search.leading_images(HESSIAN_IMAGES);
+        let settings = hessian_settings(plan.request.images_seed(), self.settings.threads);
         let (graph, layers) = (self.quantizer.graph(), self.quantizer.layers());
         let traces = hessian_traces(graph, layers, &images, None, settings)?;
         Ok(self.hessian.get_or_init(|| traces))

@@ -27,37 +27,13 @@ pub enum WeightLosses {
     Hessian,
 }
 
-/// How well traces of the Hessian are estimated.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct HessianEffort {
-    /// Search images at most.
-    pub images: usize,
-    probes: u32,
-}
+/// Search images that traces are estimated on at most.
+pub const HESSIAN_IMAGES: usize = 64;
 
-impl HessianEffort {
-    /// Enough for a standard error of a few hundredths of most layers' traces.
-    pub const FULL: Self = Self { images: 64, probes: 128 };
-
-    /// What one policy to start from is worth; none where that is too little for an estimate.
-    ///
-    /// - `n_search_images`: that every episode judges on
-    pub fn beside(episodes: u32, n_search_images: usize) -> Option<Self> {
-        /// Share of the episodes' forward passes.
-        const SHARE: f64 = 0.1;
-        /// Forward passes that a probe of an image takes as long as.
-        const PASSES: f64 = 6.0;
-        const IMAGES: usize = 32;
-        const PROBES: std::ops::RangeInclusive<u32> = 8..=32;
-        let passes = SHARE * f64::from(episodes) * n_search_images as f64;
-        let probes = (passes / PASSES / IMAGES as f64) as u32;
-        let is_enough = probes >= *PROBES.start();
-        is_enough.then(|| Self { images: IMAGES, probes: probes.min(*PROBES.end()) })
-    }
-
-    pub fn settings(self, seed: u64, threads: usize) -> HessianSettings {
-        HessianSettings { probes: self.probes, seed, threads }
-    }
+/// Enough for a standard error of a few hundredths of most layers' traces.
+pub fn hessian_settings(seed: u64, threads: usize) -> HessianSettings {
+    const PROBES: u32 = 128;
+    HessianSettings { probes: PROBES, seed, threads }
 }
 
 impl WeightLosses {
@@ -136,18 +112,6 @@ mod tests {
         assert!((at(0, Operand::Weight, 4) - 0.1).abs() < 1e-12);
         assert_eq!(at(1, Operand::Weight, 2), 0.0);
         assert_eq!(at(1, Operand::Activation, 4), 7.0);
-    }
-
-    #[test]
-    fn an_estimate_beside_a_search_grows_with_it_up_to_a_limit() {
-        let probes = |episodes: u32, images: usize| {
-            HessianEffort::beside(episodes, images).map(|effort| effort.probes)
-        };
-        for (episodes, images, expected) in
-            [(16, 64, None), (40, 240, None), (150, 300, Some(23)), (60, 2000, Some(32))]
-        {
-            assert_eq!(probes(episodes, images), expected, "{episodes} x {images}");
-        }
     }
 
     #[test]
