@@ -46,9 +46,10 @@ impl Prepared {
         settings: EvaluationSettings,
         evaluation_key: &str,
     ) -> Result<Self, RunnerError> {
-        let has = |part: &str| evaluation_key.contains(part);
-        let arithmetic = if has(ON_CODES) { Arithmetic::Codes } else { Arithmetic::Float };
-        Self::judging(plan, EvaluationSettings { arithmetic, blends: has(ON_BLENDS), ..settings })
+        let blends = evaluation_key.contains(ON_BLENDS);
+        let arithmetic =
+            if is_on_codes(evaluation_key) { Arithmetic::Codes } else { Arithmetic::Float };
+        Self::judging(plan, EvaluationSettings { arithmetic, blends, ..settings })
     }
 
     fn judging(plan: &Plan, settings: EvaluationSettings) -> Result<Self, RunnerError> {
@@ -121,3 +122,8 @@ impl PolicyEvaluator for Prepared {
 /// the search images as well.
 const ON_CODES: &str = " arithmetic codes";
 const ON_BLENDS: &str = " blends";
+
+/// Whether policies of runs with this evaluation key were judged on integer codes.
+pub fn is_on_codes(evaluation_key: &str) -> bool {
+    evaluation_key.contains(ON_CODES)
+}

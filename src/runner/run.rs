@@ -12,7 +12,7 @@ use crate::{
         RunnerError,
         config::RunConfig,
         inputs,
-        prepared::Prepared,
+        prepared::{Prepared, is_on_codes},
         proposers::{new_proposer, restored_proposer},
         shared_sensitivities::SharedSensitivities,
     },
@@ -110,6 +110,9 @@ impl<'a> Runner<'a> {
     ) -> Result<Self, RunnerError> {
         let run = store.run(id)?;
         let key = prepared.evaluation_key(&plan);
+        let words = |key| if is_on_codes(key) { "integer codes" } else { "floats" };
+        let (was, is) = (words(&run.evaluation_key), words(&key));
+        unchanged(id, "the arithmetic that policies are judged in", was, is)?;
         unchanged(id, "the data or how it is used", &run.evaluation_key, &key)?;
         store.claim(id)?;
         let records = store.episodes(id)?;
