@@ -187,6 +187,6 @@ fn change_meaning(model: &mut onnx::Model, other: &onnx::Model, random: &mut imp
             let shape = input.kind.as_mut().and_then(|kind| kind.tensor.as_mut()?.shape.as_mut());
             shape.map(|shape| shape.dim.pop());
         }
-        _ => model.opset_import[0].version = random.random_range(7..26),
+        _ => model.opset_import[0].version = random.random_range(6..26),
     }
 }

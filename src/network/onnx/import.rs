@@ -26,11 +26,11 @@ use crate::network::{
 };
 
 /// The operator set versions whose meaning is known here.
-const OPSETS: std::ops::RangeInclusive<i64> = 7..=25;
+const OPSETS: std::ops::RangeInclusive<i64> = 6..=25;
 /// No input is longer than this along any axis.
 const MAX_DIM: usize = 1 << 31;
 /// Numbers that constants computed while reading may have in all, beside the file's own.
-const MAX_COMPUTED: usize = 1 << 26;
+const MAX_COMPUTED: usize = 3 << 26;
 
 impl Graph {
     /// Reads an ONNX file. What follows from constants alone is computed.

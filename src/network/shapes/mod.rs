@@ -23,7 +23,7 @@ use super::{
 
 /// Numbers a tensor that follows from constants alone may have, beside four times those it is
 /// made from: a small file can not exhaust memory.
-const MAX_CONSTANT: usize = 1 << 24;
+const MAX_CONSTANT: usize = 1 << 27;
 /// The most numbers any tensor may have.
 const MAX_TENSOR: usize = 1 << 31;
 

@@ -130,9 +130,14 @@ fn fits_half_the_kernel(window: &Window) -> bool {
     window.is_symmetric() && (0..2).all(|axis| window.padding[axis] * 2 <= window.kernel[axis])
 }
 
+/// Every channel is summed in the same order, whatever the layout: channels with equal numbers get
+/// equal means.
 pub(super) fn global_average_pool(x: &Tensor) -> Result<Tensor, TchError> {
-    let axes: Vec<i64> = (2..x.dim() as i64).collect();
-    x.f_mean_dim(axes, true, None::<tch::Kind>)
+    let maps = x.f_flatten(2, -1)?.f_contiguous()?;
+    let means = maps.f_mean_dim([2].as_slice(), false, None::<tch::Kind>)?;
+    let mut shape = x.size();
+    shape[2..].fill(1);
+    means.f_reshape(shape)
 }
 
 pub(super) fn pad(

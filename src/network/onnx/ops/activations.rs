@@ -3,7 +3,7 @@
 use super::Lower;
 use crate::network::{
     array::{Array, ElementType},
-    attributes::Unary,
+    attributes::{Comparison, Unary},
     error::NetworkError,
     onnx::{
         lowered::{Lowered, Source},
@@ -26,6 +26,7 @@ pub(super) const OPS: &[(&str, Lower)] = &[
     ("Mish", mish),
     ("Softsign", softsign),
     ("Swish", swish),
+    ("Shrink", shrink),
 ];
 
 fn number(number: f32) -> Source {
@@ -102,6 +103,22 @@ fn celu(node: &NodeReader<'_>) -> Result<Lowered, NetworkError> {
         (Op::Div, vec![x.remove(0), number(alpha)]),
         (Op::Elu { alpha: 1.0 }, vec![Source::Step(0)]),
         (Op::Mul, vec![Source::Step(1), number(alpha)]),
+    ]))
+}
+
+/// `x + bias` below `-lambd`, `x - bias` above `lambd`, 0 between.
+fn shrink(node: &NodeReader<'_>) -> Result<Lowered, NetworkError> {
+    let (lambd, bias) = (node.float_or("lambd", 0.5)?, node.float_or("bias", 0.0)?);
+    let x = node.take(1, 1)?.swap_remove(0);
+    let with = |op: Op, value: f32| (op, vec![x.clone(), number(value)]);
+    let step = Source::Step;
+    Ok(Lowered::chain(vec![
+        with(Op::Compare(Comparison::Less), -lambd),
+        with(Op::Add, bias),
+        with(Op::Compare(Comparison::Greater), lambd),
+        with(Op::Sub, bias),
+        (Op::Where, vec![step(2), step(3), number(0.0)]),
+        (Op::Where, vec![step(0), step(1), step(4)]),
     ]))
 }
 

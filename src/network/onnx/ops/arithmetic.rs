@@ -9,7 +9,7 @@ use crate::network::{
         lowered::{Lowered, Source},
         node::NodeReader,
     },
-    ops::Op,
+    ops::{Op, axis_index},
 };
 
 pub(super) const OPS: &[(&str, Lower)] = &[
@@ -31,7 +31,7 @@ pub(super) const OPS: &[(&str, Lower)] = &[
     ("And", |node| binary(node, Op::Logic(Logic::And))),
     ("Or", |node| binary(node, Op::Logic(Logic::Or))),
     ("Xor", |node| binary(node, Op::Logic(Logic::Xor))),
-    ("PRelu", |node| binary(node, Op::PRelu)),
+    ("PRelu", prelu),
     ("Equal", |node| binary(node, Op::Compare(Comparison::Equal))),
     ("Less", |node| binary(node, Op::Compare(Comparison::Less))),
     ("LessOrEqual", |node| binary(node, Op::Compare(Comparison::LessOrEqual))),
@@ -65,8 +65,32 @@ fn gemm(node: &NodeReader<'_>) -> Result<Lowered, NetworkError> {
     Ok(Lowered::one(op, inputs))
 }
 
+/// Up to opset 6 an attribute says at which axis of the first tensor the second one's begin.
 fn binary(node: &NodeReader<'_>, op: Op) -> Result<Lowered, NetworkError> {
-    Ok(Lowered::one(op, node.take(2, 2)?))
+    match node.int("axis")? {
+        Some(axis) if node.opset < 7 => broadcast_from(node, op, axis),
+        _ => Ok(Lowered::one(op, node.take(2, 2)?)),
+    }
+}
+
+/// Up to opset 6 a slope a channel has no axes but that of the channels.
+fn prelu(node: &NodeReader<'_>) -> Result<Lowered, NetworkError> {
+    let is_of_channels = node.opset < 7 && node.rank(1)? == 1 && node.known_dim(1, 0)? > 1;
+    if is_of_channels { broadcast_from(node, Op::PRelu, 1) } else { binary(node, Op::PRelu) }
+}
+
+/// The second tensor's axes are the first one's from `axis` on; those behind have length 1.
+fn broadcast_from(node: &NodeReader<'_>, op: Op, axis: i64) -> Result<Lowered, NetworkError> {
+    let mut inputs = node.take(2, 2)?;
+    let (rank, own) = (node.rank(0)?, node.rank(1)?);
+    let first = axis_index(axis, rank).filter(|first| first + own <= rank);
+    let first = first.ok_or_else(|| node.wrong("axis", axis, "where the second tensor fits"))?;
+    if first + own == rank {
+        return Ok(Lowered::one(op, inputs));
+    }
+    let behind = (own..rank - first).map(|axis| axis as i64).collect();
+    let second = std::mem::replace(&mut inputs[1], Source::Step(0));
+    Ok(Lowered::chain(vec![(Op::Unsqueeze { axes: behind }, vec![second]), (op, inputs)]))
 }
 
 /// Any number of inputs, taken two at a time.

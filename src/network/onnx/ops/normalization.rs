@@ -2,6 +2,8 @@
 
 use super::Lower;
 use crate::network::{
+    array::Array,
+    attributes::Window,
     error::NetworkError,
     onnx::{
         lowered::{Lowered, Source},
@@ -19,6 +21,7 @@ pub(super) const OPS: &[(&str, Lower)] = &[
         let groups = usize::try_from(groups).ok().filter(|groups| *groups > 0);
         group_norm(node, groups.ok_or_else(|| node.wrong("num_groups", "not given", "above 0"))?)
     }),
+    ("LRN", local_response_norm),
 ];
 
 fn batch_norm(node: &NodeReader<'_>) -> Result<Lowered, NetworkError> {
@@ -52,7 +55,7 @@ fn group_norm(node: &NodeReader<'_>, groups: usize) -> Result<Lowered, NetworkEr
     for parameter in &inputs[1..] {
         // `[groups]` to `[groups, channels of a group]` to `[channels]`.
         let list = |numbers: &[i64]| {
-            Source::Constant(crate::network::Array::i64(vec![numbers.len()], numbers.to_vec()))
+            Source::Constant(Array::i64(vec![numbers.len()], numbers.to_vec()))
         };
         let column = steps.len();
         steps.push((Op::Unsqueeze { axes: vec![1] }, vec![parameter.clone()]));
@@ -63,4 +66,39 @@ fn group_norm(node: &NodeReader<'_>, groups: usize) -> Result<Lowered, NetworkEr
     }
     steps.push((op, widened));
     Ok(Lowered::chain(steps))
+}
+
+/// `x / (bias + alpha * mean of squares over neighbouring channels)^beta`: the mean is a pooling
+/// of maps whose rows are the channels.
+fn local_response_norm(node: &NodeReader<'_>) -> Result<Lowered, NetworkError> {
+    const SIZES: std::ops::RangeInclusive<i64> = 1..=1 << 16;
+    let x = node.take(1, 1)?.swap_remove(0);
+    let (size, channels) = (node.int_or("size", 0)?, node.known_dim(0, 1)?);
+    if !SIZES.contains(&size) {
+        return Err(node.wrong("size", size, "at least 1"));
+    }
+    let size = size as usize;
+    let window = Window {
+        kernel: [size, 1],
+        stride: [1, 1],
+        padding: [(size - 1) / 2, 0, size / 2, 0],
+        dilation: [1, 1],
+    };
+    let number = |name: &str, default: f32| {
+        Ok::<_, NetworkError>(Source::Constant(Array::f32(vec![], [node.float_or(name, default)?])))
+    };
+    let maps = Source::Constant(Array::i64(vec![4], [0, 1, channels as i64, -1]));
+    let pool = Op::AveragePool { window, ceil: false, count_padding: true };
+    let reshape = || Op::Reshape { allow_zero: false };
+    Ok(Lowered::chain(vec![
+        (Op::Shape { start: 0, end: None }, vec![x.clone()]),
+        (Op::Mul, vec![x.clone(), x.clone()]),
+        (reshape(), vec![Source::Step(1), maps]),
+        (pool, vec![Source::Step(2)]),
+        (Op::Mul, vec![Source::Step(3), number("alpha", 1e-4)?]),
+        (Op::Add, vec![Source::Step(4), number("bias", 1.0)?]),
+        (Op::Pow, vec![Source::Step(5), number("beta", 0.75)?]),
+        (reshape(), vec![Source::Step(6), Source::Step(0)]),
+        (Op::Div, vec![x, Source::Step(7)]),
+    ]))
 }
