@@ -54,9 +54,8 @@ fn group_norm(node: &NodeReader<'_>, groups: usize) -> Result<Lowered, NetworkEr
     let mut widened = vec![inputs[0].clone()];
     for parameter in &inputs[1..] {
         // `[groups]` to `[groups, channels of a group]` to `[channels]`.
-        let list = |numbers: &[i64]| {
-            Source::Constant(Array::i64(vec![numbers.len()], numbers.to_vec()))
-        };
+        let list =
+            |numbers: &[i64]| Source::Constant(Array::i64(vec![numbers.len()], numbers.to_vec()));
         let column = steps.len();
         steps.push((Op::Unsqueeze { axes: vec![1] }, vec![parameter.clone()]));
         steps.push((Op::Expand, vec![Source::Step(column), list(&[groups as i64, per_group])]));
