@@ -34,6 +34,9 @@ def network(name):
         if isinstance(module, torch.nn.BatchNorm2d):
             module.running_mean.normal_(0, 0.1, generator=generator)
             module.running_var.uniform_(0.5, 1.5, generator=generator)
+        # A head of zeros, as vision transformers begin with, would hide everything before it.
+        elif isinstance(module, torch.nn.Linear) and not module.weight.any():
+            module.weight.data.normal_(0, 0.05, generator=generator)
     return made
 
 

@@ -160,6 +160,8 @@ pub enum Op {
     Gather {
         axis: i64,
     },
+    /// Inputs: x, indices `[..., k]` into its first `k` axes, what is put there.
+    ScatterNd,
     /// Empty `axes` removes every axis of length 1.
     Squeeze {
         axes: Vec<i64>,
@@ -254,6 +256,7 @@ impl Op {
             Op::Shape { .. } => "Shape",
             Op::ConstantOfShape { .. } => "ConstantOfShape",
             Op::Gather { .. } => "Gather",
+            Op::ScatterNd => "ScatterND",
             Op::Squeeze { .. } => "Squeeze",
             Op::Unsqueeze { .. } => "Unsqueeze",
             Op::Reduce { kind, .. } => kind.name(),

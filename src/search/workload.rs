@@ -12,7 +12,7 @@ use crate::{
 /// Describes `graph` for one image.
 ///
 /// - `layers`: as [`Graph::quantizable_layers`] gives them
-/// - `shapes`: for a batch of one
+/// - `shapes`: for a batch of one, or of as many as the network is fixed to
 ///
 /// # Errors
 /// When a layer's shape does not fit a two-dimensional convolution or a matrix product.
@@ -36,6 +36,9 @@ fn layer_shape(
 ) -> Result<Layer, SearchError> {
     let input = shapes.get(layer.input);
     let weight = shapes.get(layer.weight);
+    // Attention may put its positions before the images, and windows beside them.
+    let n_vectors: usize = input[..input.len().saturating_sub(1)].iter().product();
+    let n_positions = n_vectors / n_images(graph, shapes);
     let unit = Layer { bias: layer.bias.is_some(), ..Layer::linear(layer.name.clone(), 1, 1) };
     match (&graph.nodes()[layer.node].op, input, weight) {
         (Op::Conv { window, groups }, &[_, channels, height, width], &[out, ..]) => {
@@ -66,9 +69,9 @@ fn layer_shape(
         }
         (Op::Gemm { transpose_b, .. }, _, &[rows, columns]) => {
             let (inputs, outputs) = if *transpose_b { (columns, rows) } else { (rows, columns) };
-            Ok(linear(unit, inputs, outputs, input))
+            Ok(linear(unit, inputs, outputs, n_positions))
         }
-        (Op::MatMul, _, &[inputs, outputs]) => Ok(linear(unit, inputs, outputs, input)),
+        (Op::MatMul, _, &[inputs, outputs]) => Ok(linear(unit, inputs, outputs, n_positions)),
         _ => Err(SearchError::Cost(format!(
             "layer {} reads {input:?} with weights {weight:?}, which is no layer the simulator knows",
             layer.name
@@ -76,13 +79,18 @@ fn layer_shape(
     }
 }
 
-/// A product for every vector of the input; the positions between batch and vector are a map.
-fn linear(unit: Layer, inputs: usize, outputs: usize, input: &[usize]) -> Layer {
-    let positions: usize = input[..input.len().saturating_sub(1)].iter().skip(1).product();
+/// Images in the batch that the shapes are for.
+fn n_images(graph: &Graph, shapes: &Shapes) -> usize {
+    let first = graph.inputs().first().and_then(|input| shapes.get(input.tensor).first());
+    first.map_or(1, |&n| n.max(1))
+}
+
+/// A product for every vector of an image's input; their positions are a map.
+fn linear(unit: Layer, inputs: usize, outputs: usize, n_positions: usize) -> Layer {
     Layer {
         in_channels: inputs as u64,
         out_channels: outputs as u64,
-        in_h: positions as u64,
+        in_h: n_positions.max(1) as u64,
         ..unit
     }
 }
@@ -189,4 +197,31 @@ fn works_in_place(op: &Op) -> bool {
             | Op::DynamicQuantize { .. }
             | Op::Binarize { .. }
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::network::Array;
+
+    #[test]
+    fn products_are_counted_at_every_position_of_an_image_wherever_the_batch_stands() {
+        for (name, dims, axes, expected) in [
+            ("beside the image", [1, 5, 4], vec![], 5),
+            ("positions first", [1, 5, 4], vec![1, 0, 2], 5),
+            ("a batch of two", [2, 5, 4], vec![], 5),
+            ("a batch of two, positions first", [2, 5, 4], vec![1, 0, 2], 5),
+            ("one vector", [1, 1, 4], vec![], 1),
+        ] {
+            let (mut graph, mut x) = Graph::sketch(&dims);
+            if !axes.is_empty() {
+                x = graph.draw(Op::Transpose { axes }, &[x]);
+            }
+            let weight = graph.hold("w", Array::f32(vec![4, 6], [0.5; 24]));
+            graph.draw(Op::MatMul, &[x, weight]);
+            let shapes = graph.shapes(&dims).unwrap();
+            let workload = workload_of(&graph, &graph.quantizable_layers(), &shapes).unwrap();
+            assert_eq!(workload.layers[0].macs(), expected * 4 * 6, "{name}");
+        }
+    }
 }

@@ -348,5 +348,11 @@ chain("chain_class_token", [
     node("Concat", ["tokens", "x0"], ["y0"], axis=1),
 ], normal(2, 3, 8), {"zero": ints(0), "one": ints(1), "token_shape": ints(1, 8), "token": normal(1, 1, 8)})
 
+case("lrn", "LRN", [image], size=3, alpha=0.5, beta=0.6, bias=1.5)
+case("lrn_wider_than_the_channels", "LRN", [image], size=9)
+case("shrink", "Shrink", [rows], opset=9, lambd=0.4, bias=0.3)
+case("scatter_nd", "ScatterND", [normal(4, 3, 2), np.array([[[0, 1]], [[-1, 2]]], np.int64), normal(2, 1, 2)], open_batch=False)
+case("scatter_nd_slices", "ScatterND", [normal(4, 3), np.array([[2], [0]], np.int64), normal(2, 3)], constants=(1,), open_batch=False)
+
 np.savez_compressed(HERE / "network_ops.npz", **cases)
 print(len({name.split(":")[0] for name in cases}), "cases")

@@ -105,6 +105,7 @@ pub(super) fn infer(op: &Op, inputs: &[Option<&Fact>]) -> Result<Fact, String> {
         Op::Shape { start, end } => shape_of(x, *start, *end),
         Op::ConstantOfShape { value } => Fact::new(value.element(), views::described(x)?),
         Op::Gather { axis } => views::gather(x, input(1)?, *axis)?,
+        Op::ScatterNd => same(views::scatter(x, input(1)?)?),
         Op::Squeeze { axes } => views::squeeze(x, axes)?,
         Op::Unsqueeze { axes } => views::unsqueeze(x, axes)?,
         Op::Reduce { axes, keep, .. } => same(views::reduce(x, axes, *keep)?),

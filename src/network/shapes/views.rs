@@ -293,6 +293,19 @@ pub(super) fn gather(x: &Fact, indices: &Fact, axis: i64) -> Result<Fact, String
     Ok(Fact::new(x.element, shape))
 }
 
+/// Numbers are put into the tensor; its shape stays.
+pub(super) fn scatter(x: &Fact, indices: &Fact) -> Result<Vec<Dim>, String> {
+    let n_axes = indices.shape.last().and_then(|dim| dim.known());
+    match n_axes {
+        Some(n_axes) if (1..=x.rank()).contains(&n_axes) => Ok(x.shape.clone()),
+        _ => Err(format!(
+            "its indices have shape {}; the last axis needs 1 to {} numbers",
+            show_shape(&indices.shape),
+            x.rank()
+        )),
+    }
+}
+
 pub(super) fn squeeze(x: &Fact, axes: &[i64]) -> Result<Fact, String> {
     let gone: Vec<usize> = if axes.is_empty() {
         (0..x.rank()).filter(|&axis| x.shape[axis] == Dim::Known(1)).collect()

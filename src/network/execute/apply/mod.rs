@@ -81,6 +81,7 @@ pub(super) fn apply(op: &Op, inputs: &Inputs<'_>) -> Result<Tensor, TchError> {
         | Op::Shape { .. }
         | Op::ConstantOfShape { .. }
         | Op::Gather { .. }
+        | Op::ScatterNd
         | Op::Squeeze { .. }
         | Op::Unsqueeze { .. } => views::apply(op, x, inputs),
     }

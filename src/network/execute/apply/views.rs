@@ -58,11 +58,19 @@ pub(super) fn apply(op: &Op, x: &Tensor, inputs: &Inputs<'_>) -> Result<Tensor, 
             .f_expand(numbers(x)?, false)?
             .f_contiguous(),
         Op::Gather { axis } => gather(x, read(inputs, 1)?, *axis),
+        Op::ScatterNd => scatter(x, read(inputs, 1)?, read(inputs, 2)?),
         Op::Squeeze { axes } if axes.is_empty() => x.f_squeeze(),
         Op::Squeeze { axes } => x.f_squeeze_dims(axes.as_slice()),
         Op::Unsqueeze { axes } => unsqueeze(x, axes),
         _ => Err(refuse("not a view")),
     }
+}
+
+/// - `indices`: `[..., k]`
+fn scatter(x: &Tensor, indices: &Tensor, updates: &Tensor) -> Result<Tensor, TchError> {
+    let by_axis = indices.f_unbind(-1)?;
+    let by_axis: Vec<Option<Tensor>> = by_axis.into_iter().map(Some).collect();
+    x.f_index_put(&by_axis, updates, false)
 }
 
 fn axis_of(axis: i64, rank: usize) -> Result<usize, TchError> {

@@ -33,10 +33,21 @@ pub(super) const OPS: &[(&str, Lower)] = &[
     ("SpaceToDepth", space_to_depth),
     ("Tile", |node| Ok(Lowered::one(Op::Tile, node.take(2, 2)?))),
     ("Range", |node| Ok(Lowered::one(Op::Range, node.take(3, 3)?))),
+    ("ScatterND", scatter),
     ("Size", size),
     ("Squeeze", squeeze),
     ("Unsqueeze", unsqueeze),
 ];
+
+fn scatter(node: &NodeReader<'_>) -> Result<Lowered, NetworkError> {
+    match node.text("reduction")?.as_deref() {
+        None | Some("none") => Ok(Lowered::one(Op::ScatterNd, node.take(3, 3)?)),
+        Some(reduction) => Err(node.unsupported(
+            format!("reduction {reduction}"),
+            "numbers that replace what was there are",
+        )),
+    }
+}
 
 fn constant(node: &NodeReader<'_>) -> Result<Lowered, NetworkError> {
     let value = if let Some(array) = node.tensor("value")? {
