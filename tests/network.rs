@@ -54,7 +54,7 @@ fn a_model_that_is_written_and_read_again_computes_the_same() {
     ] {
         let Some(graph) = load(model) else { return };
         for (form, graph) in [("as read", graph.clone()), ("folded", graph.folded().unwrap())] {
-            let again = Graph::from_bytes(&graph.to_onnx().unwrap(), None).unwrap();
+            let again = Graph::from_bytes(graph.to_onnx().unwrap(), None).unwrap();
             let logits = |graph: &Graph| executable(graph).run(&waves(&shape)).unwrap();
             assert_eq!(logits(&again), logits(&graph), "{model} {form}");
             let names = |graph: &Graph| -> Vec<String> {

@@ -89,7 +89,7 @@ fn every_operation_computes_what_onnx_runtime_does() {
         let mut report = |form: &str, result: Result<(), String>| {
             failures.extend(result.err().map(|what| format!("{} {form}: {what}", case.name)));
         };
-        match Graph::from_bytes(&case.model, None) {
+        match Graph::from_bytes(case.model.clone(), None) {
             Err(error) => report("as read", Err(error.to_string())),
             Ok(graph) => {
                 report("as read", check(case, &graph));
@@ -112,7 +112,7 @@ fn written_and_read(graph: &Graph, case: &Case) -> Result<(), String> {
             let file = format!("{}.{form}.onnx", case.name);
             std::fs::write(std::path::Path::new(&folder).join(file), &bytes).unwrap();
         }
-        let again = Graph::from_bytes(&bytes, None).map_err(|error| error.to_string())?;
+        let again = Graph::from_bytes(bytes, None).map_err(|error| error.to_string())?;
         check(case, &again).map_err(|what| format!("{form}: {what}"))?;
         let names = |graph: &Graph| -> Vec<String> {
             graph.nodes().iter().map(|node| graph.tensor_name(node.output).to_owned()).collect()
@@ -137,7 +137,7 @@ fn folding_removes_what_a_layer_can_do_itself() {
         ("chain_computed_pads", "Pad"),
     ] {
         let case = cases().into_iter().find(|case| case.name == name).expect(name);
-        let graph = Graph::from_bytes(&case.model, None).unwrap().folded().unwrap();
+        let graph = Graph::from_bytes(case.model.clone(), None).unwrap().folded().unwrap();
         let ops: Vec<&str> = graph.nodes().iter().map(|node| node.op.name()).collect();
         assert_eq!(ops.join(" "), expected, "{name}");
     }

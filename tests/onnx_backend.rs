@@ -104,7 +104,7 @@ fn outcome(path: &Path) -> Outcome {
         (0..).map_while(|index| arrays.remove(&format!("{prefix}{index}"))).collect()
     };
     let (inputs, expected) = (take("x"), take("y"));
-    let graph = match Graph::from_bytes(&model, None) {
+    let graph = match Graph::from_bytes(model, None) {
         Ok(graph) => graph,
         Err(error) => return refused(&error),
     };

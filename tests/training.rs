@@ -236,7 +236,7 @@ fn a_tuned_network_is_read_from_its_file_as_it_was() {
     assert_eq!(TunedNetwork::of_file(&file).unwrap(), (network.clone(), "abc".to_owned()));
     assert_eq!(network.policy(), setup.policy(bits(2, 2)));
     let onnx = network.apply_weights(&setup.model.graph).unwrap().to_onnx().unwrap();
-    let read = Graph::from_bytes(&onnx, None).unwrap().folded().unwrap();
+    let read = Graph::from_bytes(onnx, None).unwrap().folded().unwrap();
     for (layer, tuned) in read.quantizable_layers().iter().zip(&network.layers) {
         assert_eq!(read.constant(layer.weight), Some(&tuned.weight), "{}", layer.name);
     }

@@ -68,7 +68,7 @@ impl Model {
     ) -> Result<Self, ModelError> {
         let digest = hexadecimal(&Sha256::digest(&bytes));
         let named = |source| ModelError::Network { path: name.clone(), source };
-        let graph = Graph::from_bytes(&bytes, folder).map_err(named)?;
+        let graph = Graph::from_bytes(bytes, folder).map_err(named)?;
         let graph = graph.with_open_batch().unwrap_or(graph);
         let (graph, norms) = graph.folded_with_norms().map_err(named)?;
         let layers = graph.quantizable_layers();

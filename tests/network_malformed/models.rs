@@ -63,7 +63,7 @@ pub fn sound() -> onnx::Model {
 }
 
 pub fn load(model: &onnx::Model) -> Result<Graph, NetworkError> {
-    Graph::from_bytes(&model.encode_to_vec(), None)
+    Graph::from_bytes(model.encode_to_vec(), None)
 }
 
 /// A model with other nodes and initializers.

@@ -49,8 +49,8 @@ impl Graph {
     ///
     /// # Errors
     /// As [`Graph::load`].
-    pub fn from_bytes(bytes: &[u8], base: Option<&Path>) -> Result<Self, NetworkError> {
-        Self::from_onnx(bytes::Bytes::copy_from_slice(bytes), base)
+    pub fn from_bytes(bytes: Vec<u8>, base: Option<&Path>) -> Result<Self, NetworkError> {
+        Self::from_onnx(bytes.into(), base)
     }
 
     fn from_onnx(bytes: bytes::Bytes, base: Option<&Path>) -> Result<Self, NetworkError> {
