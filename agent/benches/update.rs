@@ -38,20 +38,20 @@ fn observe(agent: &mut Ddpg, index: usize) {
 
 fn benchmarks(criterion: &mut Criterion) {
     tch::set_num_threads(1);
-    let agent = agent(DdpgConfig::default());
+    let made = agent(DdpgConfig::default());
 
     criterion.bench_function("act", |bencher| {
         let observation = observation(3);
-        bencher.iter(|| agent.act(black_box(&observation)));
+        bencher.iter(|| made.act(black_box(&observation)));
     });
-    criterion.bench_function("state", |bencher| bencher.iter(|| agent.state()));
-    criterion.bench_function("checkpoint", |bencher| bencher.iter(|| agent.checkpoint()));
+    criterion.bench_function("state", |bencher| bencher.iter(|| made.state()));
+    criterion.bench_function("checkpoint", |bencher| bencher.iter(|| made.checkpoint()));
 
     let mut group = criterion.benchmark_group("learn");
     group.throughput(Throughput::Elements(1)).sample_size(50);
     let small = DdpgConfig { hidden_units: [64, 64], discount: 0.0, ..DdpgConfig::default() };
     for (name, config) in [("300 x 300", DdpgConfig::default()), ("64 x 64, no bootstrap", small)] {
-        let (mut agent, mut index) = (self::agent(config), 0);
+        let (mut agent, mut index) = (agent(config), 0);
         group.bench_function(name, |bencher| {
             bencher.iter(|| {
                 index += 1;

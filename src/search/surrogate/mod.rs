@@ -244,6 +244,15 @@ mod tests {
         policy
     }
 
+    /// Judges so many policies by [`truth`].
+    fn teach(surrogate: &mut Surrogate, table: &LossTable, n: usize, rng: &mut ChaCha8Rng) {
+        let space = surrogate.space.clone();
+        for _ in 0..n {
+            let policy = random_policy(&space, rng);
+            surrogate.add(&policy, truth(&space, table, &policy));
+        }
+    }
+
     #[test]
     fn before_anything_was_judged_losses_add_up() {
         let space = space();
@@ -261,10 +270,7 @@ mod tests {
         let table = measured(&space);
         let mut surrogate = Surrogate::new(space.clone(), &table);
         let mut rng = ChaCha8Rng::seed_from_u64(3);
-        for _ in 0..60 {
-            let policy = random_policy(&space, &mut rng);
-            surrogate.add(&policy, truth(&space, &table, &policy));
-        }
+        teach(&mut surrogate, &table, 60, &mut rng);
         let before = Surrogate::new(space.clone(), &table).mean();
         let after = surrogate.mean();
         let (mut error_before, mut error_after) = (0.0, 0.0);
@@ -283,10 +289,7 @@ mod tests {
         let table = measured(&space);
         let mut surrogate = Surrogate::new(space.clone(), &table);
         let mut rng = ChaCha8Rng::seed_from_u64(5);
-        for _ in 0..30 {
-            let policy = random_policy(&space, &mut rng);
-            surrogate.add(&policy, truth(&space, &table, &policy));
-        }
+        teach(&mut surrogate, &table, 30, &mut rng);
         let forecast = surrogate.mean();
         let at = random_policy(&space, &mut rng);
         let mut nearby = Nearby::new(&surrogate, &forecast, &space.narrowest());

@@ -74,7 +74,7 @@ fn local_response_norm(node: &NodeReader<'_>) -> Result<Lowered, NetworkError> {
     let x = node.take(1, 1)?.swap_remove(0);
     let (size, channels) = (node.int_or("size", 0)?, node.known_dim(0, 1)?);
     if !SIZES.contains(&size) {
-        return Err(node.wrong("size", size, "at least 1"));
+        return Err(node.wrong("size", size, "from 1 to 65536"));
     }
     let size = size as usize;
     let window = Window {
