@@ -14,7 +14,7 @@ use std::{hint::black_box, time::Duration};
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use haq::network::{
-    Arithmetic, Array, Executable, Graph, Grid, Op, QuantizableLayer, keep_freed_memory,
+    Arithmetic, Array, Coding, Executable, Graph, Grid, Op, QuantizableLayer, keep_freed_memory,
 };
 use network_common::{cifar10_test, shared};
 use tch::{Device, Kind, Tensor};
@@ -59,7 +59,8 @@ fn round_weight(graph: &mut Graph, layer: &QuantizableLayer) {
         values.extend(row.iter().map(|w| (w / scale).round() * scale));
         scales.push(scale);
     }
-    graph.set_rounded(layer.weight, Array::f32(array.shape().to_vec(), values), scales.into());
+    let coding = Coding::of_rows(scales.into(), 8);
+    graph.set_rounded(layer.weight, Array::f32(array.shape().to_vec(), values), coding);
 }
 
 fn time_of(executable: &Executable, images: &[Tensor]) -> Duration {

@@ -15,7 +15,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("quantization", &["network", "domain"]),
     ("store", &["domain"]),
     ("report", &["domain"]),
-    ("export", &["domain"]),
+    ("export", &["network", "domain"]),
     ("search", &["quantization", "network", "data", "domain"]),
     (
         "runner",

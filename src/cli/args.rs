@@ -1,6 +1,7 @@
 //! What can be typed: the subcommands, and what several of them share. One file a family.
 
 mod device;
+mod export;
 mod finetune;
 mod quantization;
 mod runs;
@@ -12,12 +13,13 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub use self::{
     device::{HwCalibrateArgs, HwCommand, SimulateArgs},
+    export::{ExportArgs, ExportFormat, ImportArgs, RuntimeArgs, VerifyArgs},
     finetune::FinetuneArgs,
     quantization::{BitsArgs, EvaluateArgs, QuantizeArgs, SensitivityArgs},
     runs::{ParetoArgs, ReportArgs, RunsCommand, RunsCompareArgs, RunsListArgs, RunsShowArgs},
     search::{ResumeArgs, SearchArgs},
 };
-use crate::quantization::Method;
+use crate::{quantization::Method, runner::ModelSource};
 
 /// Finds how many bits each layer's weights and activations should have, for a trained network
 /// and a piece of hardware.
@@ -39,6 +41,7 @@ Examples:
   haq simulate --model net.onnx --hw t4 --hw a100 --bits 8,8 --bits 4,4   side by side
   haq quantize --model net.onnx --data images/ --bits 8,8 --bits 4,4   methods side by side
   haq finetune 12 --epochs 10                   train run 12's best policy
+  haq export 12 --format onnx --verify          run 12's answer as a file for ONNX Runtime
   haq hw calibrate --profile t4 --measurements mine.csv --model net.onnx --out mine.toml
 
 Exit codes: 0 done, 1 failed, 2 usage, 3 budget not reachable, 4 partial,
@@ -92,6 +95,12 @@ pub enum Command {
     Sensitivity(SensitivityArgs),
     /// Train a network with its roundings in place: quantization-aware training
     Finetune(FinetuneArgs),
+    /// Write a quantized network for other programs: ONNX, QONNX, AIMET encodings, policy
+    Export(ExportArgs),
+    /// Read the bits that a quantized ONNX file, AIMET encodings or a policy file give a network
+    Import(ImportArgs),
+    /// Run an ONNX file in ONNX Runtime and here, on the same images
+    Verify(VerifyArgs),
     /// Look into a network
     #[command(subcommand)]
     Model(ModelCommand),
@@ -108,8 +117,21 @@ pub struct InputArgs {
     /// ONNX file; the embedded digits network where absent
     #[arg(long, value_name = "FILE")]
     pub model: Option<PathBuf>,
-    /// Images: CIFAR-10 or IDX folder, image folder, CSV(.gz), .npz or .safetensors; the
-    /// embedded digits where absent
+    /// Other weights for it: .safetensors with its tensors' names
+    #[arg(long, value_name = "FILE", requires = "model")]
+    pub weights: Option<PathBuf>,
+    #[command(flatten)]
+    pub feed: FeedArgs,
+    /// Calibration images
+    #[arg(long, value_name = "N")]
+    pub calibration: Option<usize>,
+}
+
+/// What a network is fed with, and how images become its input.
+#[derive(Debug, Clone, Args)]
+pub struct FeedArgs {
+    /// Images: CIFAR-10 or IDX folder, image folder, CSV(.gz), .npz or .safetensors; or an array
+    /// for each of the network's inputs, by their names; the embedded digits where absent
     #[arg(long, value_name = "PATH")]
     pub data: Option<PathBuf>,
     /// Mean of each channel after scaling to 0..1, where no card says
@@ -124,9 +146,15 @@ pub struct InputArgs {
     /// Then cut a square of so many pixels from the centre
     #[arg(long, value_name = "PIXELS")]
     pub crop: Option<u32>,
-    /// Calibration images
-    #[arg(long, value_name = "N")]
-    pub calibration: Option<usize>,
+}
+
+impl InputArgs {
+    /// What the network is read from.
+    pub fn model_source(&self) -> ModelSource<'_> {
+        let (model, weights) = (self.model.as_deref(), self.weights.as_deref());
+        let data = self.feed.data.as_deref();
+        ModelSource { model, weights, data, input_shape: None }
+    }
 }
 
 /// How evaluations run on this machine; changes no result.

@@ -6,18 +6,18 @@ mod subject;
 use self::subject::Subject;
 use crate::{
     cli::{
-        args::{EvaluateArgs, Global, SplitName},
+        args::{BitsArgs, EvaluateArgs, Global, SplitName},
         exit::{Ending, UsageError},
         output,
         session::{evaluation_settings, preprocessing_request},
     },
     data::{Dataset, Split, SplitLimits},
-    runner,
+    runner::{self, load_model},
     search::Model,
 };
 
 pub fn run(global: &Global, args: &EvaluateArgs) -> anyhow::Result<Ending> {
-    if args.input.model.is_some() && args.input.data.is_none() {
+    if args.input.model.is_some() && args.input.feed.data.is_none() {
         return Err(
             UsageError("--model needs --data: images to calibrate and judge with".into()).into()
         );
@@ -26,15 +26,16 @@ pub fn run(global: &Global, args: &EvaluateArgs) -> anyhow::Result<Ending> {
     if args.integer.is_some() && settings.device != tch::Device::Cpu {
         return Err(UsageError("--integer runs on the processor; leave --device out".into()).into());
     }
-    let model = Model::load(args.input.model.as_deref())?;
+    let model = load_model(args.input.model_source())?;
     let dataset = dataset(args, &model)?;
     let split = match args.split {
         SplitName::Test => Split::Test,
         SplitName::Search => Split::Search,
     };
-    let subject = match &args.bits.tuned {
-        Some(path) => Subject::tuned(path, args, model, &dataset)?,
-        None => Subject::calibrated(args, model, &dataset)?,
+    let subject = match &args.bits {
+        BitsArgs { tuned: Some(path), .. } => Subject::tuned(path, args, model, &dataset)?,
+        BitsArgs { bits: None, policy: None, .. } => Subject::stored(args, model, &dataset)?,
+        _ => Subject::calibrated(args, model, &dataset)?,
     };
     let results = subject.measure(&dataset.load(split)?, args.integer, settings)?;
     if global.json {
@@ -64,6 +65,7 @@ fn dataset(args: &EvaluateArgs, model: &Model) -> anyhow::Result<Dataset> {
         SplitName::Test => (None, args.images),
     };
     let limits = SplitLimits { calibration: args.input.calibration, search, test };
-    let (data, request) = (args.input.data.as_deref(), preprocessing_request(&args.input));
+    let (data, request) =
+        (args.input.feed.data.as_deref(), preprocessing_request(&args.input.feed));
     Ok(runner::open_dataset(model, data, &request, args.seed, limits)?)
 }

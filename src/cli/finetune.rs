@@ -19,7 +19,7 @@ use crate::{
     },
     domain::{Measure, Quality, RunState, TuningEpoch, TuningRecord},
     quantization::{BatchNormTraining, EvaluationSettings, TrainingSettings},
-    runner::{RunConfig, Tuner, TuningEvent, TuningRequest, tuning_request},
+    runner::{RunConfig, Tuner, TuningEvent, TuningRequest, load_model, tuning_request},
     search::Model,
     store::BlockingStore,
 };
@@ -69,15 +69,16 @@ pub fn run(global: &Global, args: &FinetuneArgs) -> anyhow::Result<Ending> {
 
 /// What was typed, for a network and images that were named.
 fn request(args: &FinetuneArgs) -> anyhow::Result<TuningRequest> {
-    if args.input.model.is_some() && args.input.data.is_none() {
+    if args.input.model.is_some() && args.input.feed.data.is_none() {
         return Err(UsageError("--model needs --data: images to train and judge on".into()).into());
     }
-    let model = Model::load(args.input.model.as_deref())?;
+    let model = load_model(args.input.model_source())?;
     Ok(TuningRequest {
         run: None,
         model: args.input.model.as_deref().map(absolute).transpose()?,
-        data: args.input.data.as_deref().map(absolute).transpose()?,
-        preprocessing: preprocessing_request(&args.input),
+        weights: args.input.weights.as_deref().map(absolute).transpose()?,
+        data: args.input.feed.data.as_deref().map(absolute).transpose()?,
+        preprocessing: preprocessing_request(&args.input.feed),
         policy: policy(&model, args.policy.as_deref(), args.bits, args.pin.as_ref())?,
         measure: args.measure.unwrap_or_default(),
         split_seed: args.seed,
@@ -100,10 +101,11 @@ fn request_of_run(
     })?;
     let RunConfig { request, .. } = RunConfig::of(id, &run.description)?;
     let split_seed = request.images_seed();
-    let settings = training_settings(args, &Model::load(request.model.as_deref())?)?;
+    let settings = training_settings(args, &load_model((&request).into())?)?;
     Ok(TuningRequest {
         run: Some(id),
         model: request.model,
+        weights: request.weights,
         data: request.data,
         preprocessing: request.preprocessing,
         policy: store.episode(id, best)?.policy,

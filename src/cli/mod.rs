@@ -5,8 +5,10 @@ mod completions;
 mod contest;
 mod evaluate;
 mod exit;
+mod export;
 mod finetune;
 mod hw;
+mod import;
 mod model;
 mod output;
 mod pareto;
@@ -22,6 +24,7 @@ mod search;
 mod sensitivity;
 mod session;
 mod simulate;
+mod verify;
 mod workload;
 
 use std::process::ExitCode;
@@ -53,6 +56,9 @@ pub fn main() -> ExitCode {
         Command::Quantize(args) => quantize::run(&cli.global, args),
         Command::Sensitivity(args) => sensitivity::run(&cli.global, args),
         Command::Finetune(args) => finetune::run(&cli.global, args),
+        Command::Export(args) => export::run(&cli.global, args),
+        Command::Import(args) => import::run(&cli.global, args),
+        Command::Verify(args) => verify::run(&cli.global, args),
         Command::Model(command) => model::run(&cli.global, command),
         Command::Hw(command) => hw::run(&cli.global, command),
         Command::Completions(args) => completions::run(args),

@@ -10,8 +10,8 @@ use crate::{
     },
     domain::{CostKind, Layer, show_cost},
     quantization::QuantizationError,
-    runner,
-    search::{Model, kind_word, workload_of},
+    runner::{self, ModelSource, load_model},
+    search::{kind_word, workload_of},
 };
 
 pub fn run(global: &Global, command: &ModelCommand) -> anyhow::Result<Ending> {
@@ -21,7 +21,11 @@ pub fn run(global: &Global, command: &ModelCommand) -> anyhow::Result<Ending> {
 }
 
 fn inspect(global: &Global, args: &ModelInspectArgs) -> anyhow::Result<()> {
-    let model = Model::load(args.model.as_deref())?;
+    let model = load_model(ModelSource {
+        model: args.model.as_deref(),
+        input_shape: args.input_shape.as_deref(),
+        ..ModelSource::default()
+    })?;
     let shape = runner::one_image_shape(&model, args.input_shape.as_deref(), None)?;
     let shapes = model.graph.shapes(&shape).map_err(QuantizationError::from)?;
     let layers = workload_of(&model.graph, &model.layers, &shapes)?.layers;

@@ -26,7 +26,7 @@ use crate::{
     report::{ComparedMethod, ComparedPoint, ComparisonFigure, ComparisonPlot, Figure as _},
     runner::{
         self, ComparisonEvent, ComparisonRequest, Subject, SubjectRequest, find_profile,
-        float_size_bytes, pinned_policy,
+        float_size_bytes, load_model, pinned_policy,
     },
     search::{Model, workload_of},
 };
@@ -68,13 +68,13 @@ struct Results {
 }
 
 pub fn run(global: &Global, args: &QuantizeArgs) -> anyhow::Result<Ending> {
-    if args.input.model.is_some() && args.input.data.is_none() {
+    if args.input.model.is_some() && args.input.feed.data.is_none() {
         let problem = "--model needs --data: images to calibrate and judge with";
         return Err(UsageError(problem.into()).into());
     }
     plot_file::check(args.plot.as_deref())?;
     let settings = evaluation_settings(&args.machine)?;
-    let model = Model::load(args.input.model.as_deref())?;
+    let model = load_model(args.input.model_source())?;
     let mut bits: Vec<LayerBits> = Vec::new();
     args.bits.iter().for_each(|pair| {
         if !bits.contains(pair) {
@@ -140,8 +140,8 @@ fn split(name: SplitName) -> Split {
 
 fn subject_request(args: &QuantizeArgs, seed: u64) -> SubjectRequest {
     SubjectRequest {
-        data: args.input.data.clone(),
-        preprocessing: preprocessing_request(&args.input),
+        data: args.input.feed.data.clone(),
+        preprocessing: preprocessing_request(&args.input.feed),
         split: split(args.split),
         blends: false,
         images: args.images,

@@ -16,8 +16,8 @@ use crate::{
     },
     domain::{EpisodeRecord, Measure, RunState},
     report::{self, RunView},
-    runner::{self, FoundProfile, Runner, find_profile},
-    search::{Model, Plan, ProfileText, SearchRequest, Verdict},
+    runner::{self, FoundProfile, Runner, find_profile, load_model},
+    search::{Plan, ProfileText, SearchRequest, Verdict},
     store::BlockingStore,
 };
 
@@ -25,7 +25,7 @@ pub fn run(global: &Global, args: &SearchArgs) -> anyhow::Result<Ending> {
     let mut requests = requests(args)?;
     let competes = args.strategy.strategies.len() > 1 || args.repeats > 1 || requests.len() > 1;
     if args.input.model.is_none() {
-        let images = if args.input.data.is_none() { " and its images" } else { "" };
+        let images = if args.input.feed.data.is_none() { " and its images" } else { "" };
         output::note(
             global,
             format!("no --model given: searching the embedded digits network{images}"),
@@ -48,7 +48,7 @@ pub fn run(global: &Global, args: &SearchArgs) -> anyhow::Result<Ending> {
 
 /// What was asked, understood for this network and device.
 fn plan(request: SearchRequest) -> anyhow::Result<Plan> {
-    let model = Model::load(request.model.as_deref())?;
+    let model = load_model((&request).into())?;
     Ok(runner::plan(request, model)?)
 }
 
@@ -74,7 +74,7 @@ fn requests(args: &SearchArgs) -> anyhow::Result<Vec<SearchRequest>> {
 
 /// What was typed, for one device; of several strategies the first.
 fn request(args: &SearchArgs, hw: &str) -> anyhow::Result<SearchRequest> {
-    if args.input.model.is_some() && args.input.data.is_none() {
+    if args.input.model.is_some() && args.input.feed.data.is_none() {
         return Err(
             UsageError("--model needs --data: images to calibrate and judge with".into()).into()
         );
@@ -83,7 +83,8 @@ fn request(args: &SearchArgs, hw: &str) -> anyhow::Result<SearchRequest> {
     let strategy = args.strategy.strategies.first().copied().unwrap_or_default();
     Ok(SearchRequest {
         model: args.input.model.as_deref().map(absolute).transpose()?,
-        data: args.input.data.as_deref().map(absolute).transpose()?,
+        weights: args.input.weights.as_deref().map(absolute).transpose()?,
+        data: args.input.feed.data.as_deref().map(absolute).transpose()?,
         profile_toml: profile.text,
         profile_origin: profile.origin,
         more_profiles: Vec::new(),
@@ -103,7 +104,7 @@ fn request(args: &SearchArgs, hw: &str) -> anyhow::Result<SearchRequest> {
         calibration_images: args.input.calibration,
         search_images: args.search_images,
         test_images: args.images,
-        preprocessing: preprocessing_request(&args.input),
+        preprocessing: preprocessing_request(&args.input.feed),
     })
 }
 

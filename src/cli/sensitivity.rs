@@ -21,9 +21,8 @@ use crate::{
     report::{Figure as _, HeatCell, HeatFigure, HeatMap},
     runner::{
         self, HessianRequest, Sensitivity, SensitivityEvent, SensitivityRequest, Subject,
-        SubjectRequest,
+        SubjectRequest, load_model,
     },
-    search::Model,
 };
 
 /// All that is shown in the end.
@@ -59,16 +58,16 @@ impl Results {
 }
 
 pub fn run(global: &Global, args: &SensitivityArgs) -> anyhow::Result<Ending> {
-    if args.input.model.is_some() && args.input.data.is_none() {
+    if args.input.model.is_some() && args.input.feed.data.is_none() {
         let problem = "--model needs --data: images to calibrate and judge with";
         return Err(UsageError(problem.into()).into());
     }
     plot_file::check(args.plot.as_deref())?;
     let settings = evaluation_settings(&args.machine)?;
-    let model = Model::load(args.input.model.as_deref())?;
+    let model = load_model(args.input.model_source())?;
     let subject_request = SubjectRequest {
-        data: args.input.data.clone(),
-        preprocessing: preprocessing_request(&args.input),
+        data: args.input.feed.data.clone(),
+        preprocessing: preprocessing_request(&args.input.feed),
         split: match args.split {
             SplitName::Test => Split::Test,
             SplitName::Search => Split::Search,

@@ -9,17 +9,19 @@ use std::{
     },
 };
 
+use anyhow::Context as _;
 use tch::Device;
 
 use crate::{
     cli::{
-        args::{Global, InputArgs, MachineArgs},
+        args::{FeedArgs, Global, MachineArgs},
         exit::{self, UsageError},
         output,
     },
     domain::{BitwidthPolicy, LayerBits},
     export::PolicyFile,
-    quantization::EvaluationSettings,
+    network::TensorFile,
+    quantization::{EvaluationSettings, TunedNetwork},
     runner::pinned_policy,
     search::{Model, Pins, PreprocessingRequest},
     store::BlockingStore,
@@ -61,12 +63,12 @@ fn device(name: &str) -> anyhow::Result<Device> {
 }
 
 /// How images become input, as far as flags say.
-pub fn preprocessing_request(input: &InputArgs) -> PreprocessingRequest {
+pub fn preprocessing_request(feed: &FeedArgs) -> PreprocessingRequest {
     PreprocessingRequest {
-        mean: input.mean.clone(),
-        std: input.std.clone(),
-        resize: input.resize,
-        crop: input.crop,
+        mean: feed.mean.clone(),
+        std: feed.std.clone(),
+        resize: feed.resize,
+        crop: feed.crop,
     }
 }
 
@@ -91,6 +93,19 @@ pub fn policy(
     let bits = bits.expect("clap asks for a policy or bits");
     let pins = pins.cloned().unwrap_or_default();
     Ok(pinned_policy(&model.layers, bits, &pins).map_err(UsageError)?)
+}
+
+/// The network of a file that `haq finetune` wrote for this model.
+pub fn tuned_network(path: &Path, model: &Model) -> anyhow::Result<TunedNetwork> {
+    let shown = path.display().to_string();
+    let bytes = std::fs::read(path).with_context(|| shown.clone())?;
+    let file = TensorFile::parse(&bytes).map_err(|reason| anyhow::anyhow!("{shown}: {reason}"))?;
+    let (network, digest) = TunedNetwork::of_file(&file).with_context(|| shown.clone())?;
+    if digest != model.digest {
+        let name = &model.name;
+        anyhow::bail!("{shown}: it was trained from another model than {name} ({digest})");
+    }
+    Ok(network)
 }
 
 /// Opens the database for writing; it is made where it is not there.

@@ -10,7 +10,7 @@ use crate::{
     domain::{BitwidthPolicy, LayerBits},
     export::PolicyFile,
     quantization::QuantizationError,
-    runner,
+    runner::{self, ModelSource, load_model},
     search::{Model, Pins, with_shared_tensors, workload_of},
 };
 
@@ -55,7 +55,12 @@ impl Subject {
     }
 
     fn of_model(args: &WorkloadArgs) -> anyhow::Result<Self> {
-        let model = Model::load(args.model.as_deref())?;
+        let source = ModelSource {
+            model: args.model.as_deref(),
+            input_shape: args.input_shape.as_deref(),
+            ..ModelSource::default()
+        };
+        let model = load_model(source)?;
         let preprocessing = runner::preprocessing(&model, &Default::default()).ok();
         let shape =
             runner::one_image_shape(&model, args.input_shape.as_deref(), preprocessing.as_ref())?;

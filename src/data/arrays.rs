@@ -121,6 +121,51 @@ impl Arrays {
         Self::from_named(path, input, safetensors::read_named(path, &[IMAGES, LABELS])?)
     }
 
+    /// Samples that several arrays hold parts of, one after the other.
+    pub(super) fn open_samples(path: &Path, names: &[String]) -> Result<Self, DataError> {
+        let wanted: Vec<&str> = names.iter().map(String::as_str).chain([LABELS]).collect();
+        let Named { mut arrays, all_names } = read_named(path, &wanted)?;
+        let mut take = |name: &str| {
+            let index = arrays.iter().position(|(n, _)| n == name)?;
+            Some(arrays.swap_remove(index).1)
+        };
+        let mut parts = Vec::with_capacity(names.len());
+        for name in names {
+            let refuse = |what| DataError::malformed(path, format!("array `{name}`"), what);
+            let array = take(name).ok_or_else(|| {
+                refuse(format!("is missing; the file has {}", all_names.join(", ")))
+            })?;
+            let exact = |number: f64| number.abs() <= LARGEST_WHOLE_NUMBER;
+            if !array.number.is_float() && !array.numbers().all(exact) {
+                return Err(refuse(format!("holds whole numbers beyond {LARGEST_WHOLE_NUMBER}")));
+            }
+            let n = array.shape.first().copied().unwrap_or(0);
+            let expected = parts.first().map_or(n, |(n, _)| *n);
+            if n == 0 {
+                return Err(DataError::Empty { path: path.to_owned(), what: "samples" });
+            }
+            if n != expected {
+                return Err(refuse(format!("has {n} samples; `{}` has {expected}", names[0])));
+            }
+            parts.push((n, array));
+        }
+        let labels = take(LABELS).filter(|_| !names.iter().any(|name| name == LABELS));
+        let labels = labels.map(|labels| read_labels(path, &labels)).transpose()?;
+        let n = parts.first().map_or(0, |(n, _)| *n);
+        if let Some(labels) = labels.as_ref().map(Vec::len).filter(|&labels| labels != n) {
+            return Err(DataError::LabelCount { path: path.to_owned(), images: n, labels });
+        }
+        let (values, width) = side_by_side(n, &parts);
+        Ok(Self {
+            path: path.to_owned(),
+            values: Values::F32(values),
+            labels,
+            shape: [1, 1, width],
+            axes: Axes::ChannelsFirst,
+            is_8_bit: false,
+        })
+    }
+
     fn from_named(path: &Path, input: &InputShape, named: Named) -> Result<Self, DataError> {
         let Named { mut arrays, all_names } = named;
         let mut take = |name: &str| {
@@ -150,6 +195,49 @@ impl Arrays {
         let is_8_bit = images.number == NumberType::U8;
         Ok(Self { path: path.to_owned(), values: values(images), labels, shape, axes, is_8_bit })
     }
+}
+
+/// Whole numbers up to this are floats too.
+const LARGEST_WHOLE_NUMBER: f64 = 16_777_216.0;
+
+fn read_named(path: &Path, names: &[&str]) -> Result<Named, DataError> {
+    match path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("npz")) {
+        true => npz::read_named(path, names),
+        false => safetensors::read_named(path, names),
+    }
+}
+
+/// Row by row what each array has in this row, and how much that is.
+fn side_by_side(n: usize, parts: &[(usize, StoredArray)]) -> (Vec<f32>, usize) {
+    let widths: Vec<usize> = parts.iter().map(|(_, a)| a.shape[1..].iter().product()).collect();
+    let width = widths.iter().sum();
+    let mut values = vec![0.0; n * width];
+    let mut start = 0;
+    for ((_, array), own) in parts.iter().zip(widths) {
+        for (at, number) in array.numbers().enumerate() {
+            values[at / own * width + start + at % own] = number as f32;
+        }
+        start += own;
+    }
+    (values, width)
+}
+
+/// The shape of one sample in each of these arrays; none where the path is no file of arrays, or
+/// lacks one of them.
+///
+/// # Errors
+/// When it is one that cannot be read.
+pub fn sample_shapes(path: &Path, names: &[&str]) -> Result<Option<Vec<Vec<usize>>>, DataError> {
+    let ending = path.extension().map(|ending| ending.to_string_lossy().to_ascii_lowercase());
+    if !matches!(ending.as_deref(), Some("npz" | "safetensors")) {
+        return Ok(None);
+    }
+    let Named { arrays, .. } = read_named(path, names)?;
+    let shape = |name: &&str| {
+        let (_, array) = arrays.iter().find(|(known, _)| known == *name)?;
+        Some(array.shape.get(1..)?.to_vec())
+    };
+    Ok(names.iter().map(shape).collect())
 }
 
 /// Arrays that were asked for, and the names of all that are in the file.

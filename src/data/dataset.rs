@@ -98,6 +98,10 @@ impl Dataset {
         let input = InputShape::new(input_shape, &spec.preprocessing)?;
         let parts = match &spec.source {
             DataSource::Embedded => OpenParts::Embedded(Part::of(None)),
+            DataSource::Arrays { path, names } => {
+                let files = PartFiles::Samples { path: path.clone(), names: names.clone() };
+                OpenParts::Whole(Part::of(Some(files)))
+            }
             DataSource::Path(path) => match Parts::find(path)? {
                 Parts::Whole(files) => OpenParts::Whole(Part::of(Some(files))),
                 Parts::TrainAndTest { train, test } => OpenParts::TrainAndTest {
@@ -160,7 +164,7 @@ impl Dataset {
     /// What messages call the dataset as a whole.
     fn path(&self) -> &Path {
         match &self.spec.source {
-            DataSource::Path(path) => path,
+            DataSource::Path(path) | DataSource::Arrays { path, .. } => path,
             DataSource::Embedded => Path::new(embedded::NAME),
         }
     }

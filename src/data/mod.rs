@@ -23,6 +23,7 @@ mod split;
 
 use std::path::PathBuf;
 
+pub use arrays::sample_shapes;
 pub use card::{Card, Overrides};
 pub use dataset::{Dataset, Splits};
 pub use error::DataError;
@@ -37,6 +38,9 @@ pub enum DataSource {
     Embedded,
     /// A folder or a file; the format is recognised by names and endings.
     Path(PathBuf),
+    /// Arrays of a .npz or .safetensors file that together are a sample, in this order: the inputs
+    /// of a network that takes no images.
+    Arrays { path: PathBuf, names: Vec<String> },
 }
 
 /// Which images, how they become a network's input, and who gets which.

@@ -72,6 +72,23 @@ pub struct Preprocessing {
     pub classes: Option<Vec<String>>,
 }
 
+impl Preprocessing {
+    /// That leaves values as they are.
+    pub fn none() -> Self {
+        Self {
+            scale_max: 1.0,
+            mean: vec![0.0],
+            std: vec![1.0],
+            bgr: false,
+            layout: Layout::Nchw,
+            resize: None,
+            crop: None,
+            interpolation: Interpolation::default(),
+            classes: None,
+        }
+    }
+}
+
 /// What a network takes; `None` where any size will do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct InputShape {

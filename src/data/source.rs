@@ -24,6 +24,7 @@ pub(super) enum PartFiles {
     Csv(PathBuf),
     Npz(PathBuf),
     Safetensors(PathBuf),
+    Samples { path: PathBuf, names: Vec<String> },
 }
 
 /// The parts a dataset comes in.
@@ -146,6 +147,7 @@ impl PartFiles {
                 Box::new(ImageFolder::open(path, classes.as_deref(), *n_classes)?)
             }
             Self::Csv(path) => Box::new(Csv::open(path, input)?),
+            Self::Samples { path, names } => Box::new(Arrays::open_samples(path, names)?),
             Self::Npz(path) => Box::new(Arrays::open_npz(path, input)?),
             Self::Safetensors(path) => Box::new(Arrays::open_safetensors(path, input)?),
         };

@@ -4,7 +4,10 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use crate::domain::{BitwidthPolicy, BudgetRequest, Cost, LayerBits, Quality};
+use crate::{
+    domain::{BitwidthPolicy, BudgetRequest, Cost, LayerBits, Quality},
+    network::{Graph, Grid, Op, QuantizableLayer},
+};
 
 /// Version of the file's form.
 const SCHEMA: u32 = 1;
@@ -45,6 +48,63 @@ pub struct PolicyLayer {
     pub name: String,
     #[serde(flatten)]
     pub bits: LayerBits,
+    /// What the weights are rounded to, where it is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub weight: Option<TensorLevels>,
+    /// What the tensor it reads is rounded to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub activation: Option<TensorLevels>,
+}
+
+/// The levels of a tensor: `scale * (code - zero_point) + offset`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TensorLevels {
+    /// Its name in the float network.
+    pub tensor: String,
+    /// The axis along which scales differ; none for one scale.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub axis: Option<usize>,
+    pub scale: Vec<f32>,
+    /// The smallest and the largest code.
+    pub codes: [i32; 2],
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub zero_point: i32,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub offset: Vec<f32>,
+}
+
+fn is_zero(number: &i32) -> bool {
+    *number == 0
+}
+
+impl TensorLevels {
+    fn of_weight(graph: &Graph, layer: &QuantizableLayer) -> Option<Self> {
+        let (coding, weight) = (graph.coding(layer.weight)?, graph.constant(layer.weight)?);
+        let codes = coding.codes_of(weight)?;
+        let low = codes.ranges.iter().map(|range| range.0).min()?;
+        let high = codes.ranges.iter().map(|range| range.1).max()?;
+        Some(Self {
+            tensor: graph.tensor_name(layer.weight).to_owned(),
+            axis: (coding.scales.len() > 1).then_some(coding.axis),
+            scale: coding.scales.to_vec(),
+            codes: [low, high],
+            zero_point: 0,
+            offset: coding.offsets.to_vec(),
+        })
+    }
+
+    fn of_input(graph: &Graph, layer: &QuantizableLayer) -> Option<Self> {
+        let node = &graph.nodes()[graph.producer(layer.input)?];
+        let Op::FakeQuantize(Grid { scale, zero_point, low, high }) = node.op else { return None };
+        Some(Self {
+            tensor: graph.tensor_name(node.input(0)?).to_owned(),
+            axis: None,
+            scale: vec![scale],
+            codes: [low, high],
+            zero_point,
+            offset: Vec::new(),
+        })
+    }
 }
 
 /// Why a policy file cannot be used.
@@ -63,6 +123,9 @@ pub enum PolicyFileError {
 }
 
 impl PolicyFile {
+    /// The name under which an ONNX file keeps the policy it was made with.
+    pub const METADATA: &str = "haq.policy";
+
     pub fn new(names: &[&str], policy: &BitwidthPolicy) -> Self {
         let layers = names.iter().zip(policy.layers());
         Self {
@@ -74,9 +137,26 @@ impl PolicyFile {
             budgets: Vec::new(),
             metrics: None,
             layers: layers
-                .map(|(name, &bits)| PolicyLayer { name: (*name).to_owned(), bits })
+                .map(|(name, &bits)| PolicyLayer {
+                    name: (*name).to_owned(),
+                    bits,
+                    weight: None,
+                    activation: None,
+                })
                 .collect(),
         }
+    }
+
+    /// The same with the levels that each layer has in a quantized network.
+    #[must_use]
+    pub fn with_levels(mut self, quantized: &Graph) -> Self {
+        let layers = quantized.quantizable_layers();
+        for own in &mut self.layers {
+            let Some(layer) = layers.iter().find(|layer| layer.name == own.name) else { continue };
+            own.weight = TensorLevels::of_weight(quantized, layer);
+            own.activation = TensorLevels::of_input(quantized, layer);
+        }
+        self
     }
 
     /// # Errors

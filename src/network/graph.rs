@@ -1,12 +1,10 @@
 //! A network as a graph of typed operations over numbered tensors.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     array::{Array, ElementType},
+    coding::Coding,
     error::NetworkError,
     ops::Op,
 };
@@ -70,21 +68,27 @@ pub struct GraphInput {
 pub struct Graph {
     pub(super) tensor_names: Vec<String>,
     pub(super) constants: BTreeMap<TensorId, Array>,
-    /// By constant that was rounded: what its rows are whole multiples of.
-    pub(super) row_scales: BTreeMap<TensorId, Arc<[f32]>>,
+    /// By constant that was rounded: the codes its numbers stand for.
+    pub(super) codings: BTreeMap<TensorId, Coding>,
     pub(super) nodes: Vec<Node>,
     pub(super) inputs: Vec<GraphInput>,
     pub(super) outputs: Vec<TensorId>,
+    /// The network's own inputs, where they were joined to one.
+    pub(super) joined: Vec<GraphInput>,
+    /// What the file says beside the network, by name.
+    pub(super) texts: BTreeMap<String, String>,
 }
 
 impl PartialEq for Graph {
     fn eq(&self, other: &Self) -> bool {
-        let Self { tensor_names, constants, row_scales: _, nodes, inputs, outputs } = self;
+        let Self { tensor_names, constants, codings: _, nodes, inputs, outputs, joined, texts: _ } =
+            self;
         *tensor_names == other.tensor_names
             && *constants == other.constants
             && *nodes == other.nodes
             && *inputs == other.inputs
             && *outputs == other.outputs
+            && *joined == other.joined
     }
 }
 
@@ -154,10 +158,9 @@ impl Graph {
         self.constants.get(&tensor)
     }
 
-    /// What the rows of a rounded constant are whole multiples of, one number a row of the first
-    /// axis; see [`Graph::set_rounded`].
-    pub fn row_scales(&self, tensor: TensorId) -> Option<&[f32]> {
-        self.row_scales.get(&tensor).map(AsRef::as_ref)
+    /// A text that the file keeps beside the network.
+    pub fn text(&self, name: &str) -> Option<&str> {
+        self.texts.get(name).map(String::as_str)
     }
 
     /// Every constant, by rising id.

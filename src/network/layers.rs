@@ -40,6 +40,22 @@ impl Graph {
         self.nodes.iter().enumerate().filter_map(layer).collect()
     }
 
+    /// The bits that a file's own codes have: of the layer's weights, and of the tensor it reads;
+    /// none for what the file keeps in float.
+    pub fn stored_bits(&self, layer: &QuantizableLayer) -> [Option<u8>; 2] {
+        let rounding = self.producer(layer.input).map(|index| &self.nodes[index].op);
+        let activation = match rounding {
+            Some(Op::FakeQuantize(grid)) => {
+                let last = i64::from(grid.high) - i64::from(grid.low);
+                Some((i64::BITS - last.leading_zeros()) as u8)
+            }
+            Some(Op::DynamicQuantize { bits, .. }) => Some(*bits),
+            Some(Op::Binarize { .. }) => Some(1),
+            _ => None,
+        };
+        [self.coding(layer.weight).map(|coding| coding.bits), activation]
+    }
+
     fn quantizable(&self, index: usize, node: &Node) -> Option<QuantizableLayer> {
         let (input, weight) = (node.input(0)?, node.input(1)?);
         let shape = self.constant(weight)?.shape();

@@ -187,6 +187,21 @@ pub enum Op {
     LeakyRelu {
         alpha: f32,
     },
+    /// Codes of the levels nearest to the numbers, as i64. Inputs: x, scale, optional zero point:
+    /// one for all, or one an index of `axis`.
+    Quantize {
+        axis: i64,
+        /// The smallest and the largest code.
+        low: i64,
+        high: i64,
+    },
+    /// The levels that codes stand for. Inputs: codes, scale, optional zero point: one for all,
+    /// one an index of `axis`, or one for each `block` indices of it.
+    Dequantize {
+        axis: i64,
+        /// 0 where there are no blocks.
+        block: usize,
+    },
     /// Rounds to a grid and back: what quantization inserts.
     FakeQuantize(Grid),
     /// Rounds to the grid that covers the tensor's own values, 0 among them, with `2^bits` levels,
@@ -265,6 +280,8 @@ impl Op {
             Op::HardSigmoid { .. } => "HardSigmoid",
             Op::HardSwish => "HardSwish",
             Op::LeakyRelu { .. } => "LeakyRelu",
+            Op::Quantize { .. } => "QuantizeLinear",
+            Op::Dequantize { .. } => "DequantizeLinear",
             Op::FakeQuantize(_) => "FakeQuantize",
             Op::DynamicQuantize { .. } => "DynamicQuantize",
             Op::Binarize { .. } => "Binarize",

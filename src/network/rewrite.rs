@@ -2,8 +2,6 @@
 //!
 //! Constants are shared memory, so a changed copy of a graph costs little more than its nodes.
 
-use std::sync::Arc;
-
 use super::{
     array::Array,
     graph::{Graph, Node, TensorId},
@@ -30,17 +28,7 @@ impl Graph {
         assert_eq!(known.shape(), value.shape(), "a constant keeps its shape");
         assert_eq!(known.element(), value.element(), "a constant keeps its kind");
         *known = value;
-        self.row_scales.remove(&tensor);
-    }
-
-    /// As [`Graph::set_constant`], for a value that was rounded: each row of its first axis
-    /// holds whole multiples of that row's scale.
-    ///
-    /// # Panics
-    /// When the tensor is not a constant of this shape and kind.
-    pub fn set_rounded(&mut self, tensor: TensorId, value: Array, row_scales: Arc<[f32]>) {
-        self.set_constant(tensor, value);
-        self.row_scales.insert(tensor, row_scales);
+        self.codings.remove(&tensor);
     }
 
     /// Replaces the operation that writes a tensor; its inputs stay.
@@ -108,6 +96,32 @@ impl Graph {
         output
     }
 
+    /// The graph with the first of its outputs alone.
+    #[must_use]
+    pub fn with_first_output(mut self) -> Self {
+        if self.outputs.len() > 1 {
+            self.outputs.truncate(1);
+            self.remove_unused();
+        }
+        self
+    }
+
+    /// The graph without its roundings of tensors; constants stay as they are.
+    #[must_use]
+    pub fn without_roundings(mut self) -> Self {
+        let is_rounding = |node: &Node| node.op.rounds();
+        for index in 0..self.nodes.len() {
+            let node = &self.nodes[index];
+            let (true, Some(from), to) = (is_rounding(node), node.input(0), node.output) else {
+                continue;
+            };
+            self.redirect(to, from, |_| true);
+            self.outputs.iter_mut().filter(|output| **output == to).for_each(|o| *o = from);
+        }
+        self.nodes.retain(|node| !is_rounding(node));
+        self
+    }
+
     /// Lets the chosen readers of a tensor read another one, which comes before them.
     pub fn redirect(&mut self, from: TensorId, to: TensorId, chosen: impl Fn(&Node) -> bool) {
         for node in self.nodes.iter_mut().filter(|node| chosen(node)) {
@@ -173,6 +187,18 @@ mod tests {
         graph.insert_between(relu, Op::FakeQuantize(grid), |_| false);
         assert_eq!(graph.readers(relu), [1, 2]);
         assert_eq!(graph.nodes()[2].inputs, [Some(relu), Some(relu)]);
+    }
+
+    #[test]
+    fn roundings_can_be_left_out() {
+        let (mut graph, x) = Graph::sketch(&[0]);
+        let grid = Grid { scale: 1.0, zero_point: 0, low: 0, high: 3 };
+        let rounded = graph.draw(Op::FakeQuantize(grid), &[x]);
+        let relu = graph.draw(Op::Relu, &[rounded]);
+        graph.draw(Op::FakeQuantize(grid), &[relu]);
+        let plain = graph.without_roundings();
+        assert_eq!((plain.nodes().len(), plain.outputs()), (1, [relu].as_slice()));
+        assert_eq!(plain.nodes()[0].inputs, [Some(x)]);
     }
 
     #[test]

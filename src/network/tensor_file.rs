@@ -1,4 +1,4 @@
-//! Named f32 arrays and a few texts in one .safetensors file.
+//! Named arrays and a few texts in one .safetensors file.
 //!
 //! Format: <https://github.com/huggingface/safetensors#format>.
 
@@ -6,7 +6,10 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::array::Array;
+use super::{
+    array::Array,
+    narrow::{brain, half},
+};
 
 /// Where the format keeps texts.
 const METADATA: &str = "__metadata__";
@@ -81,17 +84,34 @@ impl TensorFile {
 fn array(entry: serde_json::Value, data: &[u8]) -> Result<Array, String> {
     let Entry { dtype, shape, data_offsets: [start, end] } =
         serde_json::from_value(entry).map_err(|error| error.to_string())?;
-    if dtype != "F32" {
-        return Err(format!("it holds {dtype}, not F32"));
-    }
+    let width: usize = match dtype.as_str() {
+        "F32" => 4,
+        "F64" | "I64" => 8,
+        "F16" | "BF16" => 2,
+        _ => return Err(format!("it holds {dtype}, not F32, F64, F16, BF16 or I64")),
+    };
     let bytes = data.get(start..end).ok_or("it ends behind the file")?;
-    let n = shape.iter().try_fold(4usize, |n, &length| n.checked_mul(length));
+    let n = shape.iter().try_fold(width, |n, &length| n.checked_mul(length));
     if n != Some(bytes.len()) {
         return Err(format!("shape {shape:?} does not hold {} bytes", bytes.len()));
     }
-    let (numbers, _) = bytes.as_chunks();
-    let numbers: Vec<f32> = numbers.iter().map(|x| f32::from_le_bytes(*x)).collect();
-    Ok(Array::f32(shape, numbers))
+    let of_two = |read: fn(u16) -> f32| -> Vec<f32> {
+        bytes.as_chunks().0.iter().map(|x| read(u16::from_le_bytes(*x))).collect()
+    };
+    let of_eight = bytes.as_chunks().0.iter();
+    Ok(match dtype.as_str() {
+        "I64" => Array::i64(shape, of_eight.map(|x| i64::from_le_bytes(*x)).collect::<Vec<_>>()),
+        "F64" => {
+            let numbers = of_eight.map(|x| f64::from_le_bytes(*x) as f32);
+            Array::f32(shape, numbers.collect::<Vec<_>>())
+        }
+        "F16" => Array::f32(shape, of_two(half)),
+        "BF16" => Array::f32(shape, of_two(brain)),
+        _ => {
+            let numbers = bytes.as_chunks().0.iter().map(|x| f32::from_le_bytes(*x));
+            Array::f32(shape, numbers.collect::<Vec<_>>())
+        }
+    })
 }
 
 #[cfg(test)]
@@ -126,7 +146,7 @@ mod tests {
             (TensorFile::parse(&whole[..4]).unwrap_err(), "shorter than eight"),
             (TensorFile::parse(&whole[..40]).unwrap_err(), "longer than it"),
             (TensorFile::parse(&whole[..whole.len() - 1]).unwrap_err(), "behind the file"),
-            (other("F32", "F64"), "F64, not F32"),
+            (other("F32", "U32"), "U32, not F32"),
             (other("[2,1]", "[2,3]"), "does not hold 8 bytes"),
             (other("{\"data_offsets", "[\"data_offsets"), "its header"),
         ] {

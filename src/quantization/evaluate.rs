@@ -15,7 +15,7 @@ use tch::{Device, Kind, Tensor};
 
 use crate::{
     domain::Quality,
-    network::{Arithmetic, Executable, Graph},
+    network::{Arithmetic, Array, Executable, Graph},
     quantization::{blends::with_blends, error::QuantizationError},
 };
 
@@ -118,6 +118,9 @@ impl Evaluator {
         if n == 0 {
             return Err(QuantizationError::NoImages);
         }
+        // Parts of joined inputs are no images: they cannot be blended.
+        let blends = settings.blends && float.joined_inputs().is_empty();
+        let settings = EvaluationSettings { blends, ..settings };
         let (device, batch) = (settings.device, batch_on(settings.device, images));
         let batches: Vec<Batch> = (0..n)
             .step_by(batch)
@@ -222,6 +225,16 @@ impl Evaluator {
 
     pub(super) fn device(&self) -> Device {
         self.settings.device
+    }
+
+    /// The float network's outputs, `[n, outputs]`; blends are left out.
+    ///
+    /// # Errors
+    /// When they cannot be copied from the device.
+    pub fn outputs(&self) -> Result<Array, QuantizationError> {
+        let of_batch = |batch: &Batch| batch.float_outputs.narrow(0, 0, batch.n_images as i64);
+        let outputs: Vec<Tensor> = self.batches.iter().map(of_batch).collect();
+        Ok(Array::from_tensor(&Tensor::cat(&outputs, 0).to_device(Device::Cpu))?)
     }
 
     /// The float network on the same images.

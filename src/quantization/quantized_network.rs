@@ -10,7 +10,7 @@ use tch::Tensor;
 
 use crate::{
     domain::{Bits, BitwidthPolicy, LayerBits},
-    network::{Array, Graph, Op, QuantizableLayer, TensorId},
+    network::{Array, Coding, Graph, Op, QuantizableLayer, TensorId},
     quantization::{
         aciq::correct_moments,
         calibration::Calibration,
@@ -55,11 +55,9 @@ pub struct RoundedWeights {
 }
 
 impl RoundedWeights {
-    /// One scale a row, where rows are whole multiples of one.
-    fn row_scales(&self) -> Option<Arc<[f32]>> {
-        let scale = |grid: &WeightGrid| (grid.offset() == 0.0).then(|| grid.scale());
-        let scales: Option<Vec<f32>> = self.grids.iter().map(scale).collect();
-        scales.filter(|scales| !scales.is_empty()).map(Arc::from)
+    /// What a code of the weights stands for; none where there is a codebook.
+    fn coding(&self, output_axis: usize, bits: Bits) -> Option<Coding> {
+        weight_coding(&self.grids, output_axis, bits)
     }
 
     #[cfg(test)]
@@ -157,11 +155,9 @@ impl Quantizer {
         for (index, (layer, &bits)) in self.layers.iter().zip(policy.layers()).enumerate() {
             let rounded = self.rounded(index, bits.weight)?;
             let value = self.weights[index].to_array(&rounded.values);
-            match rounded.row_scales() {
-                Some(scales) if layer.output_axis == 0 => {
-                    graph.set_rounded(layer.weight, value, scales);
-                }
-                _ => graph.set_constant(layer.weight, value),
+            match rounded.coding(layer.output_axis, bits.weight) {
+                Some(coding) => graph.set_rounded(layer.weight, value, coding),
+                None => graph.set_constant(layer.weight, value),
             }
             if self.method.bias_correction {
                 self.correct_bias(&mut graph, index, bits, &rounded);
@@ -379,6 +375,24 @@ impl Quantizer {
             .collect();
         graph.set_bias(layer.output, Array::f32(vec![rows.n_rows], corrected));
     }
+}
+
+/// What a code of weights on these grids stands for; none without grids.
+///
+/// - `output_axis`: of the weight array, over output channels
+pub(super) fn weight_coding(
+    grids: &[WeightGrid],
+    output_axis: usize,
+    bits: Bits,
+) -> Option<Coding> {
+    let offsets: Vec<f32> = grids.iter().map(WeightGrid::offset).collect();
+    let is_moved = offsets.iter().any(|offset| *offset != 0.0);
+    (!grids.is_empty()).then(|| Coding {
+        axis: output_axis,
+        scales: grids.iter().map(WeightGrid::scale).collect(),
+        offsets: if is_moved { offsets.into() } else { Arc::default() },
+        bits: bits.get(),
+    })
 }
 
 fn check_weights(layer: &QuantizableLayer, rows: &WeightRows) -> Result<(), QuantizationError> {

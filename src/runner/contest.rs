@@ -10,7 +10,7 @@ use crate::{
     domain::{EpisodeRecord, RunId, RunResult, RunState, Strategy},
     quantization::EvaluationSettings,
     runner::{
-        Runner, RunnerError, config::RunConfig, inputs, prepared::Prepared,
+        Runner, RunnerError, config::RunConfig, inputs, model::load_model, prepared::Prepared,
         shared_sensitivities::measure_ahead,
     },
     search::{Model, Plan, SearchRequest, Verdict},
@@ -109,7 +109,7 @@ impl<'a> Contest<'a> {
         if request.repeats > 1 && search.episode_finetune > 0 {
             return Err(RunnerError::ContestTrains);
         }
-        let model = Model::load(search.model.as_deref())?;
+        let model = load_model(search.into())?;
         let left_out = leave_out(&mut request, &model)?;
         let (strategy, seed) = (request.strategies[0], request.searches[0].seed);
         let plan = plan_of(&request, model.clone(), Entry { device: 0, strategy, seed })?;

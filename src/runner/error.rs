@@ -38,6 +38,12 @@ pub enum RunnerError {
          --repeats and search once for each seed"
     )]
     ContestTrains,
+    #[error("run {run} has no policy that meets its budgets; name an episode: --episode N")]
+    NoPolicy { run: i64 },
+    #[error("the file could not be verified: {reason}")]
+    Verify { reason: String },
+    #[error(transparent)]
+    Export(#[from] crate::export::ExportError),
     #[error("{0}")]
     Pins(String),
 }

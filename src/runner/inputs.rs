@@ -18,6 +18,9 @@ pub fn preprocessing(
     model: &Model,
     request: &PreprocessingRequest,
 ) -> Result<Preprocessing, RunnerError> {
+    if !model.graph.joined_inputs().is_empty() {
+        return Ok(Preprocessing::none());
+    }
     let flags = Overrides {
         scale_max: None,
         mean: request.mean.clone(),
@@ -54,7 +57,14 @@ pub fn open_dataset(
     seed: u64,
     limits: SplitLimits,
 ) -> Result<Dataset, RunnerError> {
-    let source = data.map_or(DataSource::Embedded, |path| DataSource::Path(path.to_path_buf()));
+    let inputs = model.graph.joined_inputs().iter();
+    let names: Vec<String> =
+        inputs.map(|input| model.graph.tensor_name(input.tensor).to_owned()).collect();
+    let source = match data {
+        None => DataSource::Embedded,
+        Some(path) if names.is_empty() => DataSource::Path(path.to_path_buf()),
+        Some(path) => DataSource::Arrays { path: path.to_path_buf(), names },
+    };
     let preprocessing = preprocessing(model, request)?;
     let spec = DataSpec { source, preprocessing, seed, limits };
     let shape = model.graph.input_shape().map_err(network_error)?;
@@ -98,7 +108,7 @@ pub fn one_image_shape(
     given: Option<&[usize]>,
     preprocessing: Option<&Preprocessing>,
 ) -> Result<Vec<usize>, RunnerError> {
-    if let Some(given) = given {
+    if let Some(given) = given.filter(|_| model.graph.joined_inputs().is_empty()) {
         let mut shape = given.to_vec();
         shape[..1].fill(1);
         return Ok(shape);

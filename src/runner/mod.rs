@@ -9,7 +9,9 @@ mod config;
 mod contest;
 mod error;
 mod explanation;
+mod export;
 mod inputs;
+mod model;
 mod prepared;
 mod profiles;
 mod proposers;
@@ -28,7 +30,11 @@ pub use comparison::{
 pub use config::{ImageCounts, RunConfig};
 pub use contest::{Contest, ContestEvent, ContestRequest, Finished, Place};
 pub use error::RunnerError;
+pub use export::{
+    Difference, ExportSubject, Origin, Runtime, Verified, policy_bytes, stem, verify,
+};
 pub use inputs::{load_dataset, load_splits, one_image_shape, open_dataset, plan, preprocessing};
+pub use model::{ModelSource, load_model};
 pub use prepared::Prepared;
 pub use profiles::{FoundProfile, ProfileSource, find_profile, profile_names};
 pub use run::Runner;

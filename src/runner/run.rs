@@ -12,11 +12,12 @@ use crate::{
         RunnerError,
         config::RunConfig,
         inputs,
+        model::load_model,
         prepared::{Prepared, is_on_codes},
         proposers::{new_proposer, restored_proposer},
         shared_sensitivities::SharedSensitivities,
     },
-    search::{Model, Outcome, Plan, Problem, Proposer, SearchEvent, Session, Verdict},
+    search::{Outcome, Plan, Problem, Proposer, SearchEvent, Session, Verdict},
     store::{BlockingStore, Checkpoint},
 };
 
@@ -91,7 +92,7 @@ impl<'a> Runner<'a> {
     ) -> Result<Self, RunnerError> {
         let run = store.run(id)?;
         let RunConfig { request, .. } = RunConfig::of(id, &run.description)?;
-        let model = Model::load(request.model.as_deref())?;
+        let model = load_model((&request).into())?;
         unchanged(id, "the model", &run.description.model_digest, &model.digest)?;
         let plan = inputs::plan(request, model)?;
         let prepared = Rc::new(Prepared::like(&plan, settings, &run.evaluation_key)?);

@@ -19,6 +19,7 @@ use crate::{
     runner::{
         RunnerError,
         inputs::{data_name, open_dataset},
+        model::{ModelSource, load_model},
     },
     search::{Model, PreprocessingRequest},
     store::{BlockingStore, TuningClaim, TuningStep},
@@ -31,6 +32,9 @@ pub struct TuningRequest {
     pub run: Option<RunId>,
     /// The embedded network where absent.
     pub model: Option<PathBuf>,
+    /// Other weights for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub weights: Option<PathBuf>,
     /// The embedded images where absent.
     pub data: Option<PathBuf>,
     pub preprocessing: PreprocessingRequest,
@@ -43,6 +47,14 @@ pub struct TuningRequest {
     pub search_images: Option<usize>,
     pub test_images: Option<usize>,
     pub settings: TrainingSettings,
+}
+
+impl TuningRequest {
+    pub fn model_source(&self) -> ModelSource<'_> {
+        let Self { model, weights, data, .. } = self;
+        let (model, weights, data) = (model.as_deref(), weights.as_deref(), data.as_deref());
+        ModelSource { model, weights, data, input_shape: None }
+    }
 }
 
 /// What happens during a tuning.
@@ -262,7 +274,7 @@ impl<'a> Tuner<'a> {
 
 impl Prepared {
     fn new(request: &TuningRequest, settings: EvaluationSettings) -> Result<Self, RunnerError> {
-        let model = Model::load(request.model.as_deref())?;
+        let model = load_model(request.model_source())?;
         let dataset = dataset(request, &model)?;
         let calibration = dataset.load(Split::Calibration)?;
         let (search, test) = (dataset.load(Split::Search)?, dataset.load(Split::Test)?);

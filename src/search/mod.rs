@@ -51,7 +51,7 @@ pub use haq::HaqProposer;
 pub use joint_cost::{DeviceCost, JointCost};
 pub use limits::Limits;
 pub use loss_table::LossTable;
-pub use model::{Model, ModelError};
+pub use model::{Model, ModelError, ModelOptions, StoredNetwork};
 pub use plan::{Plan, kind_word};
 pub use planned::Planner;
 pub use proposer::{Judgement, ListProposer, Proposal, Proposer, ProposerState, RandomProposer};

@@ -1,12 +1,14 @@
 //! The network a search is about: read, folded, and known by the digest of its bytes.
 
-use std::path::Path;
+use std::{collections::HashMap, path::Path};
 
 use sha2::{Digest as _, Sha256};
 
 use crate::{
     data::{Card, DataError},
-    network::{FoldedNorm, Graph, NetworkError, QuantizableLayer},
+    domain::{Bits, BitwidthPolicy, LayerBits},
+    network::{FoldedNorm, Graph, GraphInput, NetworkError, QuantizableLayer, TensorFile},
+    search::space::with_shared_tensors,
 };
 
 /// The embedded digits network and its card; `scripts/train_digits_net.py` makes both.
@@ -27,6 +29,39 @@ pub struct Model {
     pub norms: Vec<FoldedNorm>,
     /// What the card beside the file says of its input.
     pub card: Option<Card>,
+    /// What the file holds where it is quantized already.
+    pub stored: Option<StoredNetwork>,
+}
+
+/// A network that a file holds in quantized form. [`Model::graph`] is the same without roundings
+/// of activations, on the levels of its weights.
+#[derive(Debug, Clone)]
+pub struct StoredNetwork {
+    /// As the file has it, roundings included.
+    pub graph: Graph,
+    /// The bits of its codes; 8 for what the file keeps in float.
+    pub policy: BitwidthPolicy,
+}
+
+impl StoredNetwork {
+    /// None where nothing is in codes.
+    ///
+    /// - `layers`: of the folded network
+    fn of(graph: &Graph, layers: &[QuantizableLayer]) -> Option<Self> {
+        let own = graph.quantizable_layers();
+        let stored: HashMap<&str, [Option<u8>; 2]> =
+            own.iter().map(|layer| (layer.name.as_str(), graph.stored_bits(layer))).collect();
+        stored.values().flatten().any(Option::is_some).then(|| {
+            let known = |bits: Option<u8>| bits.and_then(Bits::new).unwrap_or(Bits::EIGHT);
+            let layers_bits = layers.iter().map(|layer| {
+                let bits = stored.get(layer.name.as_str()).copied().unwrap_or_default();
+                let [weight, activation] = bits.map(|bits| known(bits).min(Bits::EIGHT));
+                LayerBits::new(weight, activation)
+            });
+            let policy = BitwidthPolicy::new(layers_bits.collect());
+            Self { graph: graph.clone(), policy: with_shared_tensors(layers, policy) }
+        })
+    }
 }
 
 /// Why a model could not be read.
@@ -36,8 +71,24 @@ pub enum ModelError {
     Read { path: String, source: std::io::Error },
     #[error("{path}: {source}")]
     Network { path: String, source: NetworkError },
+    #[error("{path}: {reason}")]
+    Weights { path: String, reason: String },
+    #[error("{path}: {reason}")]
+    Inputs { path: String, reason: String },
     #[error(transparent)]
     Card(#[from] DataError),
+}
+
+/// What is done to a network while it is read.
+#[derive(Default)]
+pub struct ModelOptions<'a> {
+    /// A .safetensors file whose arrays replace the network's constants of the same names.
+    pub weights: Option<&'a Path>,
+    /// Given the names of the network's inputs and their declarations, the shape of one sample of
+    /// each: they are then joined to one. None leaves the inputs as they are.
+    #[expect(clippy::type_complexity, reason = "said once")]
+    pub sample_shapes:
+        Option<&'a dyn Fn(&[(&str, &GraphInput)]) -> Result<Option<Vec<Vec<usize>>>, ModelError>>,
 }
 
 impl Model {
@@ -46,18 +97,24 @@ impl Model {
     /// # Errors
     /// Names the file and, inside it, the node or tensor that is wrong.
     pub fn load(path: Option<&Path>) -> Result<Self, ModelError> {
-        let Some(path) = path else { return Self::embedded() };
-        let shown = path.display().to_string();
-        let bytes = std::fs::read(path)
-            .map_err(|source| ModelError::Read { path: shown.clone(), source })?;
-        let name = path.file_name().map_or(shown.clone(), |n| n.to_string_lossy().into_owned());
-        let card = Card::beside(path)?;
-        Self::from_bytes(name, bytes, path.parent(), card)
+        Self::load_with(path, &ModelOptions::default())
     }
 
-    fn embedded() -> Result<Self, ModelError> {
-        let card = Card::parse("the embedded card", EMBEDDED_CARD)?;
-        Self::from_bytes("embedded".into(), EMBEDDED_ONNX.to_vec(), None, Some(card))
+    /// The same, with other weights or joined inputs.
+    ///
+    /// # Errors
+    /// As [`Model::load`].
+    pub fn load_with(path: Option<&Path>, options: &ModelOptions<'_>) -> Result<Self, ModelError> {
+        let Some(path) = path else {
+            let card = Card::parse("the embedded card", EMBEDDED_CARD)?;
+            let bytes = EMBEDDED_ONNX.to_vec();
+            return Self::from_bytes("embedded".into(), bytes, None, Some(card), options);
+        };
+        let shown = path.display().to_string();
+        let bytes = read(path)?;
+        let name = path.file_name().map_or(shown, |n| n.to_string_lossy().into_owned());
+        let card = Card::beside(path)?;
+        Self::from_bytes(name, bytes, path.parent(), card, options)
     }
 
     fn from_bytes(
@@ -65,14 +122,43 @@ impl Model {
         bytes: Vec<u8>,
         folder: Option<&Path>,
         card: Option<Card>,
+        options: &ModelOptions<'_>,
     ) -> Result<Self, ModelError> {
-        let digest = hexadecimal(&Sha256::digest(&bytes));
+        let mut digest = Sha256::new();
+        digest.update(&bytes);
         let named = |source| ModelError::Network { path: name.clone(), source };
-        let graph = Graph::from_bytes(bytes, folder).map_err(named)?;
+        let mut graph = Graph::from_bytes(bytes, folder).map_err(named)?.with_first_output();
+        if let Some(path) = options.weights {
+            let bytes = read(path)?;
+            digest.update(&bytes);
+            let shown = || path.display().to_string();
+            let file = TensorFile::parse(&bytes)
+                .map_err(|reason| ModelError::Weights { path: shown(), reason })?;
+            drop(bytes);
+            graph = graph
+                .with_weights(&file)
+                .map_err(|source| ModelError::Network { path: shown(), source })?;
+        }
         let graph = graph.with_open_batch().unwrap_or(graph);
+        let graph = match options.sample_shapes {
+            Some(shapes) => {
+                let inputs = graph.inputs().iter();
+                let inputs: Vec<_> =
+                    inputs.map(|input| (graph.tensor_name(input.tensor), input)).collect();
+                match shapes(&inputs)? {
+                    Some(shapes) => graph.with_joined_inputs(&shapes).map_err(named)?,
+                    None => graph,
+                }
+            }
+            None => graph,
+        };
+        let as_stored = graph.clone();
+        let graph = graph.without_roundings();
         let (graph, norms) = graph.folded_with_norms().map_err(named)?;
         let layers = graph.quantizable_layers();
-        Ok(Self { name, digest, graph, layers, norms, card })
+        let stored = StoredNetwork::of(&as_stored, &layers);
+        let digest = hexadecimal(&digest.finalize());
+        Ok(Self { name, digest, graph, layers, norms, card, stored })
     }
 
     /// The bytes of the card beside a model file, or of the embedded network's; none where there
@@ -93,6 +179,11 @@ impl Model {
     pub fn layer_names(&self) -> Vec<&str> {
         self.layers.iter().map(|layer| layer.name.as_str()).collect()
     }
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, ModelError> {
+    let shown = || path.display().to_string();
+    std::fs::read(path).map_err(|source| ModelError::Read { path: shown(), source })
 }
 
 fn hexadecimal(bytes: &[u8]) -> String {

@@ -222,6 +222,9 @@ pub struct ProfileText {
 pub struct SearchRequest {
     /// The embedded network where absent.
     pub model: Option<PathBuf>,
+    /// Other weights for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub weights: Option<PathBuf>,
     /// The embedded images where absent.
     pub data: Option<PathBuf>,
     /// The profile's text, so that a run can go on although the file changed.
@@ -282,6 +285,7 @@ impl SearchRequest {
         };
         let path = |path: &PathBuf| path.display().to_string();
         self.model.iter().for_each(|model| flag("model", path(model)));
+        self.weights.iter().for_each(|weights| flag("weights", path(weights)));
         self.data.iter().for_each(|data| flag("data", path(data)));
         let origins = self.more_profiles.iter().map(|profile| &profile.origin);
         for origin in std::iter::once(&self.profile_origin).chain(origins) {

@@ -133,7 +133,8 @@ impl Session {
         }
     }
 
-    /// Policies to start from, worked out from what rounding does to each layer alone.
+    /// Policies to start from: the one of a file that is quantized already, and those worked out
+    /// from what rounding does to each layer alone.
     ///
     /// With budgets they meet them; without, the first episodes' own limits, one each.
     ///
@@ -146,7 +147,9 @@ impl Session {
         plan: &Plan,
         losses: &LossTable,
     ) -> Result<Vec<BitwidthPolicy>, SearchError> {
-        let mut policies = Planner::IntegerProgramme.policies(plan, losses, STARTS_OVER_A_RANGE)?;
+        let stored = plan.model.stored.iter().map(|stored| plan.space.nearest(&stored.policy));
+        let mut policies: Vec<BitwidthPolicy> = stored.collect();
+        policies.extend(Planner::IntegerProgramme.policies(plan, losses, STARTS_OVER_A_RANGE)?);
         if plan.budgets.is_empty() {
             return Ok(policies);
         }

@@ -147,16 +147,21 @@ impl SearchSpace {
         self.each_layer(|widths| widths[widths.len() - 1])
     }
 
-    /// The allowed policy nearest to `bits` in every layer: pins hold, a width that is not
-    /// offered becomes the next wider one, or the widest.
+    /// The allowed policy nearest to `bits` in every layer.
     pub fn nearest_uniform(&self, bits: LayerBits) -> BitwidthPolicy {
+        self.nearest(&BitwidthPolicy::uniform(self.layers.len(), bits))
+    }
+
+    /// The allowed policy nearest to another: pins hold, a width that is not offered becomes the
+    /// next wider one, or the widest.
+    pub fn nearest(&self, policy: &BitwidthPolicy) -> BitwidthPolicy {
         let next = |widths: &[Bits], wanted: Bits| {
             widths.iter().copied().find(|b| *b >= wanted).unwrap_or(widths[widths.len() - 1])
         };
-        let layers = self.layers.iter();
+        let layers = self.layers.iter().zip(policy.layers());
         BitwidthPolicy::new(
             layers
-                .map(|layer| {
+                .map(|(layer, bits)| {
                     LayerBits::new(
                         next(&layer.weight, bits.weight),
                         next(&layer.activation, bits.activation),

@@ -47,9 +47,10 @@ pub struct EvaluateArgs {
 }
 
 #[derive(Debug, Clone, Args)]
-#[group(id = "bits_source", required = true, multiple = false)]
+#[group(id = "bits_source", multiple = false)]
 pub struct BitsArgs {
-    /// Bits of every layer, weights then activations: 8,8
+    /// Bits of every layer, weights then activations: 8,8. A model that is quantized already is
+    /// judged as its file has it where neither this nor another source of bits is given
     #[arg(long, value_name = "W,A", value_parser = parse_layer_bits, group = "bits_source")]
     pub bits: Option<LayerBits>,
     /// Bits of each layer from a policy file, as a search writes it

@@ -9,14 +9,15 @@ use super::results::Results;
 use crate::{
     cli::{
         args::{BitsArgs, EvaluateArgs},
-        session::policy,
+        exit::UsageError,
+        session::{policy, tuned_network},
     },
     data::{Dataset, Images, Split},
     domain::BitwidthPolicy,
-    network::{Graph, QuantizableLayer, TensorFile},
+    network::{Graph, QuantizableLayer},
     quantization::{
         EvaluationSettings, Evaluator, IntegerNetwork, KernelChoice, Quantizer, RangeRule,
-        TunedNetwork, WeightGrids,
+        WeightGrids,
     },
     search::Model,
 };
@@ -67,22 +68,38 @@ impl Subject {
         model: Model,
         dataset: &Dataset,
     ) -> anyhow::Result<Self> {
-        let shown = path.display().to_string();
-        let bytes = std::fs::read(path).with_context(|| shown.clone())?;
-        let file =
-            TensorFile::parse(&bytes).map_err(|reason| anyhow::anyhow!("{shown}: {reason}"))?;
-        let (network, digest) = TunedNetwork::of_file(&file).with_context(|| shown.clone())?;
-        if digest != model.digest {
-            let name = &model.name;
-            anyhow::bail!("{shown}: it was trained from another model than {name} ({digest})");
-        }
+        let network = tuned_network(path, &model)?;
+        let shown = || path.display().to_string();
         Ok(Self {
-            quantized: network.apply(&model.graph).with_context(|| shown)?,
+            quantized: network.apply(&model.graph).with_context(shown)?,
             weight_grids: network.weight_grids(&model.graph),
             float: model.graph,
             layers: model.layers,
             policy: network.policy(),
             method: "finetune".into(),
+            n_calibrated: None,
+            range: args.method.activation_range,
+            calibration: dataset.load(Split::Calibration)?,
+        })
+    }
+
+    /// As a file that is quantized already has it.
+    pub fn stored(args: &EvaluateArgs, model: Model, dataset: &Dataset) -> anyhow::Result<Self> {
+        let Some(stored) = model.stored else {
+            let problem = "say how many bits: --bits W,A, --policy FILE or --tuned FILE";
+            return Err(UsageError(problem.into()).into());
+        };
+        if args.integer.is_some() {
+            let problem = "--integer needs --bits, --policy or --tuned";
+            return Err(UsageError(problem.into()).into());
+        }
+        Ok(Self {
+            quantized: stored.graph,
+            weight_grids: WeightGrids::default(),
+            float: model.graph,
+            layers: model.layers,
+            policy: stored.policy,
+            method: "as stored".into(),
             n_calibrated: None,
             range: args.method.activation_range,
             calibration: dataset.load(Split::Calibration)?,

@@ -7,7 +7,7 @@ use serde::Serialize;
 use crate::{
     domain::TuningRecord,
     export::PolicyFile,
-    runner::{TuningRequest, tuned_network, tuned_onnx},
+    runner::{TuningRequest, load_model, tuned_network, tuned_onnx},
     search::Model,
     store::BlockingStore,
 };
@@ -34,7 +34,7 @@ pub fn write(
     std::fs::create_dir_all(&folder)
         .map_err(|error| anyhow::anyhow!("{}: {error}", folder.display()))?;
     let description = &record.description;
-    let model = Model::load(request.model.as_deref())?;
+    let model = load_model(request.model_source())?;
     let network = tuned_network(store, record.id)?;
     let keep = |name: &str, bytes: &[u8]| {
         let path = folder.join(name);

@@ -1,15 +1,17 @@
 //! Writes a graph as an ONNX model. Tensors keep their names.
 
-use prost::Message;
+use std::collections::{BTreeMap, HashSet};
 
 use super::{
+    file::{OnnxFile, Stored},
     proto::{
-        GraphProto, ModelProto, NodeProto, OperatorSetIdProto, TensorProto, TensorShapeProto,
-        TypeProto, ValueInfoProto,
+        GraphProto, ModelProto, NodeProto, OperatorSetIdProto, StringStringEntryProto, TensorProto,
+        TensorShapeProto, TypeProto, ValueInfoProto,
         tensor_proto::DataType,
         tensor_shape_proto::{Dimension, dimension::Value as DimValue},
         type_proto::{Tensor as TensorType, Value as TypeValue},
     },
+    quantized::{self, QONNX_DOMAIN},
     write,
 };
 use crate::network::{
@@ -19,9 +21,31 @@ use crate::network::{
     shapes::Dim,
 };
 
-/// What is written: known to every runtime of the last years, with 4-bit types.
-const OPSET: i64 = 21;
-const IR_VERSION: i64 = 10;
+/// How rounded tensors are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OnnxForm {
+    /// As floats; a graph that rounds on the way is refused.
+    #[default]
+    Float,
+    /// Codes and scales: `QuantizeLinear`, `Clip` where a width is no type's, `DequantizeLinear`.
+    Qdq {
+        /// Whether codes of two bits may have a type of their own, which needs opset 25.
+        two_bits: bool,
+    },
+    /// Floats behind `Quant` nodes of QONNX.
+    Qonnx,
+}
+
+impl OnnxForm {
+    /// Operator set and file version: known to every runtime of the last years unless two-bit
+    /// types are wanted.
+    fn versions(self) -> (i64, i64) {
+        match self {
+            OnnxForm::Qdq { two_bits: true } => (25, 13),
+            _ => (21, 10),
+        }
+    }
+}
 
 impl Graph {
     /// The bytes of an ONNX file of opset 21 that computes the same.
@@ -29,9 +53,25 @@ impl Graph {
     /// # Errors
     /// [`NetworkError::Unsupported`] for rounding to a grid, which is no ONNX operation.
     pub fn to_onnx(&self) -> Result<Vec<u8>, NetworkError> {
-        let mut writer = Writer { graph: self, nodes: vec![], initializers: vec![] };
+        Ok(self.to_onnx_file(OnnxForm::Float, &BTreeMap::new())?.to_bytes())
+    }
+
+    /// An ONNX file that computes the same.
+    ///
+    /// - `texts`: what the file keeps beside the network, by name
+    ///
+    /// # Errors
+    /// [`NetworkError::Unsupported`] for what the form has no operation for.
+    pub fn to_onnx_file(
+        &self,
+        form: OnnxForm,
+        texts: &BTreeMap<String, String>,
+    ) -> Result<OnnxFile, NetworkError> {
+        let mut writer = Writer::new(self, form);
         for (tensor, array) in self.constants() {
-            writer.initializers.push(tensor_message(self.tensor_name(tensor), array));
+            if !quantized::constant(&mut writer, tensor, array) {
+                writer.initializers.push(tensor_message(self.tensor_name(tensor), array));
+            }
         }
         for node in self.nodes() {
             write::node(&mut writer, node)?;
@@ -58,29 +98,49 @@ impl Graph {
             output: self.outputs().iter().map(output).collect(),
             ..Default::default()
         };
+        let (opset, ir_version) = form.versions();
+        let operators = |domain: &str, version| OperatorSetIdProto {
+            domain: Some(domain.into()),
+            version: Some(version),
+        };
+        let mut opset_import = vec![operators("", opset)];
+        if form == OnnxForm::Qonnx {
+            opset_import.push(operators(QONNX_DOMAIN, 1));
+        }
+        let text = |(key, value): (&String, &String)| StringStringEntryProto {
+            key: Some(key.clone()),
+            value: Some(value.clone()),
+        };
         let model = ModelProto {
-            ir_version: Some(IR_VERSION),
+            ir_version: Some(ir_version),
             producer_name: Some(env!("CARGO_PKG_NAME").into()),
             producer_version: Some(env!("CARGO_PKG_VERSION").into()),
-            opset_import: vec![OperatorSetIdProto {
-                domain: Some(String::new()),
-                version: Some(OPSET),
-            }],
+            opset_import,
             graph: Some(graph),
+            metadata_props: texts.iter().map(text).collect(),
             ..Default::default()
         };
-        Ok(model.encode_to_vec())
+        Ok(OnnxFile { model, stored: writer.stored })
     }
 }
 
 /// The messages made so far.
 pub(super) struct Writer<'a> {
-    graph: &'a Graph,
+    pub graph: &'a Graph,
+    pub form: OnnxForm,
     nodes: Vec<NodeProto>,
     initializers: Vec<TensorProto>,
+    pub stored: Stored,
+    taken: HashSet<String>,
 }
 
-impl Writer<'_> {
+impl<'a> Writer<'a> {
+    fn new(graph: &'a Graph, form: OnnxForm) -> Self {
+        let taken = graph.tensor_names.iter().cloned().collect();
+        let (nodes, initializers, stored) = (vec![], vec![], Stored::default());
+        Self { graph, form, nodes, initializers, stored, taken }
+    }
+
     /// The names of a node's inputs, empty where one is left out.
     pub fn input_names(&self, node: &Node) -> Vec<String> {
         let name = |input: &Option<TensorId>| {
@@ -93,20 +153,24 @@ impl Writer<'_> {
         self.graph.tensor_name(node.output).to_owned()
     }
 
-    /// A name that no tensor of the graph has.
-    pub fn fresh_name(&self, node: &Node, what: &str) -> String {
-        let mut name = format!("{}/{what}", self.output_name(node));
-        while self.graph.tensor_named(&name).is_some() {
+    /// A name that no tensor has yet, for something that belongs to a tensor.
+    pub fn fresh_name(&mut self, owner: &str, what: &str) -> String {
+        let mut name = format!("{owner}/{what}");
+        while !self.taken.insert(name.clone()) {
             name.push('_');
         }
         name
     }
 
-    /// Adds a constant that only one node reads, and returns its name.
-    pub fn constant(&mut self, node: &Node, what: &str, array: &Array) -> String {
-        let name = self.fresh_name(node, what);
+    /// Adds a constant that belongs to a tensor, and returns its name.
+    pub fn constant(&mut self, owner: &str, what: &str, array: &Array) -> String {
+        let name = self.fresh_name(owner, what);
         self.initializers.push(tensor_message(&name, array));
         name
+    }
+
+    pub fn push_initializer(&mut self, message: TensorProto) {
+        self.initializers.push(message);
     }
 
     pub fn push(&mut self, message: NodeProto) {

@@ -9,6 +9,7 @@ use prost::Message;
 
 use super::{
     lowered::{Lowered, Source},
+    merge::{coding_of, merge},
     node::NodeReader,
     ops, order,
     proto::{
@@ -58,7 +59,10 @@ impl Graph {
         let model = ModelProto::decode(bytes).map_err(|error| not_onnx(error.to_string()))?;
         let graph = model.graph.as_ref().ok_or_else(|| not_onnx("it holds no graph".into()))?;
         let opset = opset(&model)?;
-        let mut importer = Importer::new(opset);
+        let mut importer = Importer::new(opset, data_types(graph));
+        let texts = model.metadata_props.iter();
+        importer.graph.texts =
+            texts.map(|text| (text.key().to_owned(), text.value().to_owned())).collect();
         importer.read_initializers(graph, base)?;
         importer.read_inputs(graph)?;
         let given: HashSet<&str> = importer.tensors.keys().copied().collect();
@@ -67,6 +71,17 @@ impl Graph {
         }
         importer.finish(graph)
     }
+}
+
+/// The types of the constants a file gives, by name.
+fn data_types(graph: &GraphProto) -> HashMap<&str, i32> {
+    let given = graph.initializer.iter().map(|tensor| (tensor.name(), tensor.data_type()));
+    let constants = graph.node.iter().filter(|node| node.op_type() == "Constant");
+    let made = constants.filter_map(|node| {
+        let value = node.attribute.iter().find_map(|attribute| attribute.t.as_ref())?;
+        Some((node.output.first()?.as_str(), value.data_type()))
+    });
+    given.chain(made).collect()
 }
 
 /// The version of the default operator set.
@@ -88,6 +103,7 @@ fn opset(model: &ModelProto) -> Result<i64, NetworkError> {
 /// A graph in the making.
 struct Importer<'a> {
     opset: i64,
+    data_types: HashMap<&'a str, i32>,
     graph: Graph,
     /// What each name of the file stands for.
     tensors: HashMap<&'a str, TensorId>,
@@ -101,9 +117,10 @@ struct Importer<'a> {
 }
 
 impl<'a> Importer<'a> {
-    fn new(opset: i64) -> Self {
+    fn new(opset: i64, data_types: HashMap<&'a str, i32>) -> Self {
         Self {
             opset,
+            data_types,
             graph: Graph::default(),
             tensors: HashMap::new(),
             taken_names: HashSet::new(),
@@ -195,7 +212,7 @@ impl<'a> Importer<'a> {
         let inputs: Vec<Option<TensorId>> =
             proto.input.iter().map(find).collect::<Result<_, _>>()?;
         let facts = inputs.iter().map(|input| input.map(|id| &self.facts[id.index()])).collect();
-        let reader = NodeReader::new(proto, index, self.opset, inputs, facts);
+        let reader = NodeReader::new(proto, index, self.opset, inputs, facts, &self.data_types);
         let lowered = ops::lower(&reader)?;
         let name = reader.name;
         self.emit(proto, &name, lowered, graph)
@@ -269,7 +286,12 @@ impl<'a> Importer<'a> {
             node.inputs.iter().map(|input| input.map(|id| &self.facts[id.index()])).collect();
         let fact = infer_node(&node, &facts)?;
         match fact.array() {
-            Some(array) => self.count_computed(&node, array)?,
+            Some(array) => {
+                let read = |position: usize| facts.get(position).copied().flatten()?.array();
+                let coding = coding_of(&node.op, [read(0), read(1)], array);
+                self.graph.codings.extend(coding.map(|coding| (output, coding)));
+                self.count_computed(&node, array)?;
+            }
             None => self.graph.nodes.push(node),
         }
         Ok(self.add(output_name, fact))
@@ -296,6 +318,7 @@ impl<'a> Importer<'a> {
             self.graph.outputs.push(tensor);
         }
         self.graph.remove_unused();
+        merge(&mut self.graph);
         Ok(self.graph)
     }
 }

@@ -6,11 +6,17 @@
 
 mod export;
 mod external;
+mod file;
 mod import;
 mod lowered;
+mod merge;
 mod node;
 mod ops;
 mod order;
 mod proto;
+mod quantized;
 mod tensor;
 mod write;
+
+pub use export::OnnxForm;
+pub use file::{OnnxFile, Stored};

@@ -1,5 +1,7 @@
 //! Typed access to one ONNX node: its attributes, inputs and what is known of them.
 
+use std::collections::HashMap;
+
 use super::{
     lowered::Source,
     order,
@@ -24,6 +26,8 @@ pub(super) struct NodeReader<'a> {
     pub inputs: Vec<Option<TensorId>>,
     /// Of the inputs.
     pub facts: Vec<Option<&'a Fact>>,
+    /// How the file keeps its constants, by name.
+    data_types: &'a HashMap<&'a str, i32>,
 }
 
 impl<'a> NodeReader<'a> {
@@ -33,8 +37,14 @@ impl<'a> NodeReader<'a> {
         opset: i64,
         inputs: Vec<Option<TensorId>>,
         facts: Vec<Option<&'a Fact>>,
+        data_types: &'a HashMap<&'a str, i32>,
     ) -> Self {
-        Self { proto, name: order::label(proto, index), opset, inputs, facts }
+        Self { proto, name: order::label(proto, index), opset, inputs, facts, data_types }
+    }
+
+    /// The type that the file keeps a constant input in.
+    pub fn data_type(&self, position: usize) -> Option<i32> {
+        self.data_types.get(self.proto.input.get(position)?.as_str()).copied()
     }
 
     pub fn op(&self) -> &'a str {

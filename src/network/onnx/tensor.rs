@@ -9,6 +9,7 @@ use super::{
 use crate::network::{
     array::{Array, ArrayData, ElementType},
     error::NetworkError,
+    narrow::{brain, half},
 };
 
 /// The kind of numbers a data type is widened to; none for what is not supported.
@@ -24,10 +25,30 @@ pub(super) fn element_of(data_type: i32) -> Option<ElementType> {
         | DataType::Uint8
         | DataType::Uint16
         | DataType::Uint32
-        | DataType::Uint64 => ElementType::I64,
+        | DataType::Uint64
+        | DataType::Int4
+        | DataType::Uint4
+        | DataType::Int2
+        | DataType::Uint2 => ElementType::I64,
         DataType::Bool => ElementType::Bool,
         _ => return None,
     })
+}
+
+/// The smallest and the largest code that whole numbers of a type hold.
+pub(super) fn code_range(data_type: i32) -> Option<(i64, i64)> {
+    let data_type = DataType::try_from(data_type).ok()?;
+    let width = width_bits(data_type).filter(|width| *width <= 32)?;
+    let all = 1i64 << width;
+    match data_type {
+        DataType::Int2 | DataType::Int4 | DataType::Int8 | DataType::Int16 | DataType::Int32 => {
+            Some((-all / 2, all / 2 - 1))
+        }
+        DataType::Uint2 | DataType::Uint4 | DataType::Uint8 | DataType::Uint16 => {
+            Some((0, all - 1))
+        }
+        _ => None,
+    }
 }
 
 /// The name of a data type, as messages print it.
@@ -43,18 +64,19 @@ pub(super) fn read(tensor: &TensorProto, base: Option<&Path>) -> Result<Array, N
     let unsupported =
         || error(format!("data type {} is not supported", type_name(tensor.data_type())));
     let data_type = DataType::try_from(tensor.data_type()).map_err(|_| unsupported())?;
-    let width = width_bytes(data_type).ok_or_else(unsupported)?;
-    let n_bytes = n.checked_mul(width).ok_or_else(|| error("its shape is too large".into()))?;
+    let width = width_bits(data_type).ok_or_else(unsupported)?;
+    let n_bits = n.checked_mul(width).ok_or_else(|| error("its shape is too large".into()))?;
+    let n_bytes = n_bits.div_ceil(8);
     let external = tensor.data_location() == DataLocation::External;
     let data = if external {
-        from_bytes(data_type, &external::read(tensor, base, n_bytes)?)
+        from_bytes(data_type, &external::read(tensor, base, n_bytes)?, n)
     } else if let Some(raw) = tensor.raw_data.as_ref().filter(|raw| !raw.is_empty() || n == 0) {
         if raw.len() != n_bytes {
             return Err(error(format!("its shape needs {n_bytes} bytes; it has {}", raw.len())));
         }
-        from_bytes(data_type, raw)
+        from_bytes(data_type, raw, n)
     } else {
-        from_fields(data_type, tensor)
+        from_fields(data_type, tensor, n)
     };
     let data = data.ok_or_else(unsupported)?;
     let found = match &data {
@@ -75,18 +97,33 @@ fn shape_of(tensor: &TensorProto) -> Result<(Vec<usize>, usize), String> {
     n.map(|n| (shape, n)).ok_or_else(|| "its shape is too large".into())
 }
 
-fn width_bytes(data_type: DataType) -> Option<usize> {
+fn width_bits(data_type: DataType) -> Option<usize> {
     Some(match data_type {
-        DataType::Double | DataType::Int64 | DataType::Uint64 => 8,
-        DataType::Float | DataType::Int32 | DataType::Uint32 => 4,
-        DataType::Float16 | DataType::Bfloat16 | DataType::Int16 | DataType::Uint16 => 2,
-        DataType::Int8 | DataType::Uint8 | DataType::Bool => 1,
+        DataType::Double | DataType::Int64 | DataType::Uint64 => 64,
+        DataType::Float | DataType::Int32 | DataType::Uint32 => 32,
+        DataType::Float16 | DataType::Bfloat16 | DataType::Int16 | DataType::Uint16 => 16,
+        DataType::Int8 | DataType::Uint8 | DataType::Bool => 8,
+        DataType::Int4 | DataType::Uint4 => 4,
+        DataType::Int2 | DataType::Uint2 => 2,
         _ => return None,
     })
 }
 
+/// Whole numbers of 2 or 4 bits, the first in the lowest bits of a byte.
+fn unpack(bytes: impl Iterator<Item = u8>, n: usize, data_type: DataType) -> ArrayData {
+    let width = width_bits(data_type).unwrap_or(8).min(8);
+    let is_signed = matches!(data_type, DataType::Int4 | DataType::Int2);
+    let (mask, half) = ((1u8 << width) - 1, 1i64 << (width - 1));
+    let number = |code: u8| match i64::from(code & mask) {
+        code if is_signed && code >= half => code - 2 * half,
+        code => code,
+    };
+    let in_byte = |byte: u8| (0..8 / width).map(move |place| byte >> (place * width));
+    ArrayData::I64(bytes.flat_map(in_byte).take(n).map(number).collect())
+}
+
 /// Little-endian numbers of fixed width.
-fn from_bytes(data_type: DataType, bytes: &[u8]) -> Option<ArrayData> {
+fn from_bytes(data_type: DataType, bytes: &[u8], n: usize) -> Option<ArrayData> {
     fn each<const N: usize, T>(
         bytes: &[u8],
         read: impl Fn([u8; N]) -> T,
@@ -111,12 +148,15 @@ fn from_bytes(data_type: DataType, bytes: &[u8]) -> Option<ArrayData> {
         DataType::Int8 => ArrayData::I64(each(bytes, |b| i8::from_le_bytes(b).into()).collect()),
         DataType::Uint8 => ArrayData::I64(bytes.iter().map(|&b| b.into()).collect()),
         DataType::Bool => ArrayData::Bool(bytes.iter().map(|&b| b != 0).collect()),
+        DataType::Int4 | DataType::Uint4 | DataType::Int2 | DataType::Uint2 => {
+            unpack(bytes.iter().copied(), n, data_type)
+        }
         _ => return None,
     })
 }
 
 /// Numbers of the typed fields.
-fn from_fields(data_type: DataType, tensor: &TensorProto) -> Option<ArrayData> {
+fn from_fields(data_type: DataType, tensor: &TensorProto, n: usize) -> Option<ArrayData> {
     let narrow = &tensor.int32_data;
     Some(match data_type {
         DataType::Float => ArrayData::F32(tensor.float_data.as_slice().into()),
@@ -132,44 +172,10 @@ fn from_fields(data_type: DataType, tensor: &TensorProto) -> Option<ArrayData> {
             ArrayData::I64(narrow.iter().map(|&x| x.into()).collect())
         }
         DataType::Bool => ArrayData::Bool(narrow.iter().map(|&x| x != 0).collect()),
+        // Each field holds one byte of packed numbers.
+        DataType::Int4 | DataType::Uint4 | DataType::Int2 | DataType::Uint2 => {
+            unpack(narrow.iter().map(|&x| x as u8), n, data_type)
+        }
         _ => return None,
     })
-}
-
-/// A number of IEEE 754 half precision.
-fn half(bits: u16) -> f32 {
-    let sign = if bits >> 15 == 1 { -1.0 } else { 1.0 };
-    let (exponent, fraction) = ((bits >> 10) & 0x1f, f32::from(bits & 0x3ff));
-    sign * match exponent {
-        0 => fraction * 2f32.powi(-24),
-        31 if fraction == 0.0 => f32::INFINITY,
-        31 => f32::NAN,
-        exponent => (1.0 + fraction / 1024.0) * 2f32.powi(i32::from(exponent) - 15),
-    }
-}
-
-/// A number of bfloat16: the upper half of an f32.
-fn brain(bits: u16) -> f32 {
-    f32::from_bits(u32::from(bits) << 16)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn half_precision_numbers_are_widened_exactly() {
-        for (bits, expected) in [
-            (0x0000, 0.0),
-            (0x3c00, 1.0),
-            (0xc000, -2.0),
-            (0x7bff, 65504.0),
-            (0x0001, 5.960_464_5e-8),
-            (0x7c00, f32::INFINITY),
-        ] {
-            assert_eq!(half(bits), expected, "{bits:#x}");
-        }
-        assert!(half(0x7e00).is_nan());
-        assert_eq!(brain(0x3f80), 1.0);
-    }
 }

@@ -3,6 +3,7 @@
 use super::{
     export::{Writer, data_type, tensor_message},
     proto::{AttributeProto, NodeProto, attribute_proto::AttributeType},
+    quantized,
 };
 use crate::network::{
     array::Array,
@@ -15,12 +16,10 @@ use crate::network::{
 /// Writes one node as one ONNX node, or two for a product with a bias.
 pub(super) fn node(writer: &mut Writer<'_>, node: &Node) -> Result<(), NetworkError> {
     if node.op.rounds() {
-        return Err(NetworkError::Unsupported {
-            node: node.name.clone(),
-            op: node.op.name().to_owned(),
-            what: "writing it as ONNX".into(),
-            remedy: "write the float network".into(),
-        });
+        return quantized::rounding(writer, node);
+    }
+    if matches!(node.op, Op::Quantize { .. } | Op::Dequantize { .. }) {
+        return Err(unsupported(node, "roundings with one scale a tensor can be written"));
     }
     let mut inputs = writer.input_names(node);
     let extra = constants(&node.op);
@@ -28,14 +27,15 @@ pub(super) fn node(writer: &mut Writer<'_>, node: &Node) -> Result<(), NetworkEr
         // These operations read one tensor; everything else is theirs alone.
         inputs.truncate(1);
         for (what, array) in extra {
-            let name = array.map(|array| writer.constant(node, what, &array));
+            let owner = writer.output_name(node);
+            let name = array.map(|array| writer.constant(&owner, what, &array));
             inputs.push(name.unwrap_or_default());
         }
     }
     let output = writer.output_name(node);
     let bias = matches!(node.op, Op::MatMul).then(|| inputs.drain(2..).next()).flatten();
     let product = match &bias {
-        Some(_) => writer.fresh_name(node, "product"),
+        Some(_) => writer.fresh_name(&output, "product"),
         None => output.clone(),
     };
     writer.push(NodeProto {
@@ -56,6 +56,16 @@ pub(super) fn node(writer: &mut Writer<'_>, node: &Node) -> Result<(), NetworkEr
         });
     }
     Ok(())
+}
+
+/// That an operation cannot be written in the form that is asked for.
+pub(super) fn unsupported(node: &Node, remedy: &str) -> NetworkError {
+    NetworkError::Unsupported {
+        node: node.name.clone(),
+        op: node.op.name().to_owned(),
+        what: "writing it as ONNX".into(),
+        remedy: remedy.into(),
+    }
 }
 
 fn list(numbers: impl IntoIterator<Item = i64>) -> Option<Array> {
@@ -241,7 +251,7 @@ fn attribute(name: &str, kind: AttributeType) -> AttributeProto {
     AttributeProto { name: Some(name.into()), r#type: Some(kind.into()), ..Default::default() }
 }
 
-fn int(name: &str, value: i64) -> AttributeProto {
+pub(super) fn int(name: &str, value: i64) -> AttributeProto {
     AttributeProto { i: Some(value), ..attribute(name, AttributeType::Int) }
 }
 
@@ -254,7 +264,7 @@ fn ints(name: &str, values: impl IntoIterator<Item = i64>) -> AttributeProto {
     AttributeProto { ints, ..attribute(name, AttributeType::Ints) }
 }
 
-fn text(name: &str, value: &str) -> AttributeProto {
+pub(super) fn text(name: &str, value: &str) -> AttributeProto {
     let s = Some(value.as_bytes().to_vec().into());
     AttributeProto { s, ..attribute(name, AttributeType::String) }
 }

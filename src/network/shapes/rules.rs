@@ -68,6 +68,14 @@ pub(super) fn infer(op: &Op, inputs: &[Option<&Fact>]) -> Result<Fact, String> {
         | Op::FakeQuantize(_)
         | Op::DynamicQuantize { .. }
         | Op::Binarize { .. } => same(x.shape.clone()),
+        Op::Quantize { axis, .. } => {
+            scaled(x, *axis, 0, &inputs[1..])?;
+            Fact::new(ElementType::I64, x.shape.clone())
+        }
+        Op::Dequantize { axis, block } => {
+            scaled(x, *axis, *block, &inputs[1..])?;
+            Fact::new(ElementType::F32, x.shape.clone())
+        }
         Op::Identity => x.clone(),
         Op::Softmax { axis } | Op::LogSoftmax { axis } => {
             views::axis_of(*axis, x.rank())?;
@@ -217,6 +225,26 @@ fn range(start: &Fact, limit: &Fact, step: &Fact) -> Result<Fact, String> {
         _ => Dim::Unknown,
     };
     Ok(Fact::new(start.element, vec![length]))
+}
+
+/// Whether scale and zero point fit a tensor.
+fn scaled(x: &Fact, axis: i64, block: usize, scaling: &[Option<&Fact>]) -> Result<(), String> {
+    let scale = scaling.first().copied().flatten().ok_or("input 1 is missing")?;
+    let fits = match scale.rank() {
+        0 => true,
+        1 if scale.shape[0] == Dim::Known(1) => true,
+        1 if block == 0 => {
+            let length = x.shape[views::axis_of(axis, x.rank())?];
+            !scale.shape[0].contradicts(length)
+        }
+        rank => block > 0 && rank == x.rank() && views::axis_of(axis, rank).is_ok(),
+    };
+    let zero_point = scaling.get(1).copied().flatten();
+    if fits && zero_point.is_none_or(|zero_point| zero_point.rank() == scale.rank()) {
+        return Ok(());
+    }
+    let (scale, shape) = (show_shape(&scale.shape), show_shape(&x.shape));
+    Err(format!("scales or zero points of shape {scale} do not fit a tensor of {shape}"))
 }
 
 fn global_pool(x: &Fact) -> Result<Vec<Dim>, String> {

@@ -233,7 +233,11 @@ impl<'a> Refinement<'a> {
     fn write_back(&mut self, learned: &Learned<'_>) -> Result<(), QuantizationError> {
         for layer in &learned.layers {
             if let Some(weight) = layer.decided_weight() {
-                self.graph.set_constant(layer.weight, Array::from_tensor(&weight)?);
+                let weight = Array::from_tensor(&weight)?;
+                match self.graph.coding(layer.weight).cloned() {
+                    Some(coding) => self.graph.set_rounded(layer.weight, weight, coding),
+                    None => self.graph.set_constant(layer.weight, weight),
+                }
             }
             if let Some((id, bias)) = &layer.bias {
                 self.graph.set_constant(*id, Array::from_tensor(&bias.detach())?);

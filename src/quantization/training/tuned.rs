@@ -8,7 +8,10 @@ use serde::{Deserialize, Serialize};
 use crate::{
     domain::{BitwidthPolicy, LayerBits},
     network::{Array, Graph, Grid, Op, QuantizableLayer, TensorFile, TensorId},
-    quantization::{error::QuantizationError, integer::WeightGrids, uniform::WeightGrid},
+    quantization::{
+        error::QuantizationError, integer::WeightGrids, quantized_network::weight_coding,
+        uniform::WeightGrid,
+    },
 };
 
 /// Version of the file's form.
@@ -75,6 +78,14 @@ enum LevelsText {
     Signs,
 }
 
+impl TunedLayer {
+    /// One grid an output channel.
+    fn weight_grids(&self) -> Vec<WeightGrid> {
+        let scales = self.scales.as_f32().unwrap_or_default().iter();
+        scales.map(|&scale| WeightGrid::new(self.bits.weight, scale)).collect()
+    }
+}
+
 impl TunedNetwork {
     pub fn policy(&self) -> BitwidthPolicy {
         BitwidthPolicy::new(self.layers.iter().map(|layer| layer.bits).collect())
@@ -83,13 +94,7 @@ impl TunedNetwork {
     /// The grids of the weights, by what the layers of `float` write.
     pub fn weight_grids(&self, float: &Graph) -> WeightGrids {
         let layers = float.quantizable_layers().into_iter().zip(&self.layers);
-        layers
-            .map(|(layer, tuned)| {
-                let scales = tuned.scales.as_f32().unwrap_or_default().iter();
-                let grid = |&scale: &f32| WeightGrid::new(tuned.bits.weight, scale);
-                (layer.output, scales.map(grid).collect())
-            })
-            .collect()
+        layers.map(|(layer, tuned)| (layer.output, tuned.weight_grids())).collect()
     }
 
     /// The quantized network: `float` with these weights, biases and roundings.
@@ -143,7 +148,11 @@ impl TunedNetwork {
                 let (ours, theirs) = (tuned.weight.shape(), float.shape());
                 return Err(misfit(format!("layer {name} is {ours:?}, in the network {theirs:?}")));
             }
-            graph.set_constant(layer.weight, tuned.weight.clone());
+            let coding = weight_coding(&tuned.weight_grids(), layer.output_axis, tuned.bits.weight);
+            match coding {
+                Some(coding) => graph.set_rounded(layer.weight, tuned.weight.clone(), coding),
+                None => graph.set_constant(layer.weight, tuned.weight.clone()),
+            }
             if let Some(bias) = &tuned.bias {
                 graph.set_bias(layer.output, bias.clone());
             }

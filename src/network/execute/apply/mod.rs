@@ -3,6 +3,7 @@
 mod arithmetic;
 mod normalization;
 mod pointwise;
+mod quantization;
 mod resize;
 mod views;
 mod windows;
@@ -67,6 +68,7 @@ pub(super) fn apply(op: &Op, inputs: &Inputs<'_>) -> Result<Tensor, TchError> {
         | Op::FakeQuantize(_)
         | Op::DynamicQuantize { .. }
         | Op::Binarize { .. } => pointwise::apply(op, x),
+        Op::Quantize { .. } | Op::Dequantize { .. } => quantization::apply(op, x, inputs),
         Op::Cast { .. }
         | Op::Identity
         | Op::Flatten { .. }

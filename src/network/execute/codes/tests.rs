@@ -6,6 +6,7 @@ use super::super::{Arithmetic, Executable};
 use crate::network::{
     array::Array,
     attributes::{Grid, Window},
+    coding::Coding,
     graph::{Graph, TensorId},
     ops::Op,
 };
@@ -38,7 +39,7 @@ fn conv(
         .collect();
     let blank = Array::f32(shape.clone(), vec![0.0; out * n]);
     let weight = graph.add_constant("w", blank);
-    graph.set_rounded(weight, Array::f32(shape, values), scales.into());
+    graph.set_rounded(weight, Array::f32(shape, values), Coding::of_rows(scales.into(), 8));
     let bias: Vec<f32> = (0..out).map(|_| draws.below(64) as f32 * 0.25 - 8.0).collect();
     let bias = graph.add_constant("b", Array::f32(vec![out], bias));
     let window =
@@ -123,7 +124,11 @@ fn weights_that_are_no_codes_are_computed_in_floats() {
         let rounded = graph.draw(grid(0, 8), &[x]);
         let shape = vec![1, 4, 1, 1];
         let weight = graph.add_constant("w", Array::f32(shape.clone(), [0.0; 4]));
-        graph.set_rounded(weight, Array::f32(shape, [value; 4]), [scale].into());
+        graph.set_rounded(
+            weight,
+            Array::f32(shape, [value; 4]),
+            Coding::of_rows([scale].into(), 8),
+        );
         let window = Window { kernel: [1, 1], stride: [1, 1], padding: [0; 4], dilation: [1, 1] };
         graph.draw(Op::Conv { window, groups: 1 }, &[rounded, weight]);
         let (_, n) =

@@ -4,6 +4,7 @@ mod activations;
 mod arithmetic;
 mod normalization;
 mod pointwise;
+mod quantization;
 mod resize;
 mod views;
 mod windows;
@@ -15,13 +16,14 @@ use crate::network::error::NetworkError;
 type Lower = fn(&NodeReader<'_>) -> Result<Lowered, NetworkError>;
 
 /// The operations by group.
-const GROUPS: [&[(&str, Lower)]; 7] = [
+const GROUPS: [&[(&str, Lower)]; 8] = [
     windows::OPS,
     resize::OPS,
     normalization::OPS,
     arithmetic::OPS,
     activations::OPS,
     pointwise::OPS,
+    quantization::OPS,
     views::OPS,
 ];
 

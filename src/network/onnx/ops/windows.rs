@@ -40,20 +40,24 @@ const HEIGHT: i64 = 2;
 fn conv(node: &NodeReader<'_>) -> Result<Lowered, NetworkError> {
     let inputs = node.take(2, 3)?;
     let axes = spatial_axes(node)?;
-    let weight = node.required_fact(1)?;
-    if weight.rank() != axes + 2 {
-        let found = weight.rank();
+    Ok(over_images(conv_op(node, 1)?, inputs, axes, &[0, 1]))
+}
+
+/// The convolution of a node whose weight is the input at `weight`.
+pub(super) fn conv_op(node: &NodeReader<'_>, weight: usize) -> Result<Op, NetworkError> {
+    let axes = spatial_axes(node)?;
+    let found = node.required_fact(weight)?.rank();
+    if found != axes + 2 {
         return Err(
             node.invalid(format!("its weight has {found} dimensions, its input {}", axes + 2))
         );
     }
     let kernel = match node.counts("kernel_shape", 1, axes)? {
         Some(kernel) => kernel,
-        None => (0..axes).map(|axis| node.known_dim(1, axis + 2)).collect::<Result<_, _>>()?,
+        None => (0..axes).map(|axis| node.known_dim(weight, axis + 2)).collect::<Result<_, _>>()?,
     };
     let window = window(node, kernel)?;
-    let groups = groups(node)?;
-    Ok(over_images(Op::Conv { window, groups }, inputs, axes, &[0, 1]))
+    Ok(Op::Conv { window, groups: groups(node)? })
 }
 
 fn conv_transpose(node: &NodeReader<'_>) -> Result<Lowered, NetworkError> {

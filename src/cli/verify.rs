@@ -1,0 +1,88 @@
+//! `haq verify`.
+
+use serde_json::json;
+
+use crate::{
+    cli::{
+        args::{Global, RuntimeArgs, VerifyArgs},
+        exit::Ending,
+        output,
+        session::{evaluation_settings, preprocessing_request},
+    },
+    data::{Split, SplitLimits},
+    runner::{Difference, ModelSource, Runtime, Verified, load_model, open_dataset, verify},
+};
+
+/// Images that need the same class without the runtime's optimisations, as a share. Sums of
+/// floats end in another last digit there, some numbers between two levels fall to the other one,
+/// and in a deep network that spreads; a file that is wrong is far below.
+const LEAST_AGREEMENT: f64 = 0.98;
+
+pub fn run(global: &Global, args: &VerifyArgs) -> anyhow::Result<Ending> {
+    let settings = evaluation_settings(&args.machine)?;
+    let data = args.feed.data.as_deref();
+    let source = ModelSource { model: Some(&args.file), data, ..ModelSource::default() };
+    let model = load_model(source)?;
+    let limits = SplitLimits { test: args.runtime.images, ..SplitLimits::default() };
+    let preprocessing = preprocessing_request(&args.feed);
+    let dataset = open_dataset(&model, data, &preprocessing, args.seed, limits)?;
+    let images = dataset.load(Split::Test)?;
+    let graph = model.stored.map_or(model.graph, |stored| stored.graph);
+    let verified = verify(&args.file, &graph, &images, settings, &runtime(&args.runtime))?;
+    if global.json {
+        let mut object = json!(verified);
+        object["schema"] = output::SCHEMA.into();
+        output::print_json(&object)?;
+    } else {
+        output::print(&text(&verified))?;
+    }
+    check(&verified)?;
+    Ok(Ending::Done)
+}
+
+pub fn runtime(args: &RuntimeArgs) -> Runtime {
+    Runtime { python: args.python.clone() }
+}
+
+/// # Errors
+/// When the runtime gives too many images another class.
+pub fn check(verified: &Verified) -> anyhow::Result<()> {
+    if verified.plain.agreement >= LEAST_AGREEMENT {
+        return Ok(());
+    }
+    anyhow::bail!(
+        "ONNX Runtime gives {} of {} images another class than here; at least {:.0} % have to agree",
+        verified.images - verified.plain.same_class,
+        verified.images,
+        LEAST_AGREEMENT * 100.0
+    )
+}
+
+/// One line for each way of running it.
+pub fn text(verified: &Verified) -> String {
+    let header = ["ONNX Runtime", "same class", "", "largest difference", "images/s"];
+    let mut table = output::plain_table(&header, &[1, 2, 3, 4]);
+    let n = verified.images;
+    let mut row = |name: &str, difference: &Difference| {
+        table.add_row([
+            name.to_owned(),
+            format!("{} of {n}", difference.same_class),
+            format!("{:.2} %", difference.agreement * 100.0),
+            format!("{:.1e} of the range", difference.largest_difference),
+            format!("{:.0}", n as f64 / difference.wall_s),
+        ]);
+    };
+    row("not optimised", &verified.plain);
+    if let Some(optimised) = &verified.optimised {
+        row("optimised", optimised);
+    }
+    let refused = verified
+        .refused
+        .as_ref()
+        .map_or_else(String::new, |error| format!("\nits optimiser refuses the file: {error}"));
+    let here = n as f64 / verified.wall_s;
+    format!(
+        "{table}{refused}\nversion {} beside this program ({here:.0} images/s), on {n} test images",
+        verified.version
+    )
+}
