@@ -70,6 +70,9 @@ impl Measure {
             Measure::Top1 | Measure::Top5 | Measure::Agreement => {
                 format!("{:.2} %", value * 100.0)
             }
+            Measure::Kl | Measure::Mse if value != 0.0 && value.abs() < 0.001 => {
+                format!("{:.1e}", -value)
+            }
             // Adding zero turns -0 into 0.
             Measure::Kl | Measure::Mse => format!("{:.4}", -value + 0.0),
         }

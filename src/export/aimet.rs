@@ -118,7 +118,7 @@ fn of_weight(graph: &Graph, layer: &QuantizableLayer) -> Result<Option<Encoding>
         return Err(refuse(layer, "an offset of its weights", "choose a method without"));
     };
     // Two levels around 0 are two of the four of 2 bits.
-    let bits = u32::from(coding.bits).max(2);
+    let bits = u32::from(coding.bits.max(codes.least_bits())).max(2);
     let zero_points = codes.ranges.iter().map(|(low, _)| -low).collect();
     let Coding { axis, scales, .. } = coding;
     Ok(Some(Encoding {

@@ -57,14 +57,27 @@ pub(super) fn bits_of(grid: Grid) -> u32 {
     u32::BITS - grid.high.abs_diff(grid.low).leading_zeros()
 }
 
+/// A sum of products is at least so many of its steps wide, in a layer whose bias is rounded to
+/// one: fewer bits would lose more by that than a float costs.
+const LEAST_SPREAD_STEPS: f64 = 256.0;
+
 /// Rounds a bias to whole multiples of the scale that its layer's sums of products have. It stays
-/// in float where they have none, or where it would not fit 32 bits.
+/// in float where they have none, where these steps are coarse, and where it would not fit 32
+/// bits.
 fn code_bias(graph: &mut Graph, layer: &QuantizableLayer) -> Option<()> {
     let grid = input_grid(graph, layer.input)?;
     let weights = graph.coding(layer.weight).filter(|coding| coding.offsets.is_empty())?;
     let bias = layer.bias?;
     let numbers = graph.constant(bias)?.as_f32()?;
     if numbers.len() != weights.scales.len() || graph.coding(bias).is_some() {
+        return None;
+    }
+    let codes = weights.codes_of(graph.constant(layer.weight)?)?.codes;
+    let squares: f64 = codes.iter().map(|code| f64::from(*code).powi(2)).sum();
+    let per_row = squares / numbers.len() as f64;
+    // Numbers spread evenly over a grid deviate by about 0.3 of its width.
+    let spread = per_row.sqrt() * f64::from(grid.high - grid.low) * 0.3;
+    if spread < LEAST_SPREAD_STEPS {
         return None;
     }
     let scales: Vec<f32> = weights.scales.iter().map(|scale| scale * grid.scale).collect();

@@ -24,7 +24,8 @@ pub struct Coding {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Codes {
     pub codes: Vec<i32>,
-    /// The smallest and the largest code of each slice that has a scale of its own.
+    /// The smallest and the largest code of each slice that has a scale of its own; 0 lies
+    /// between them, as every type and zero point wants.
     pub ranges: Vec<(i32, i32)>,
 }
 
@@ -50,7 +51,7 @@ impl Coding {
             return None;
         }
         let slice_of = self.slices(array.shape());
-        let mut ranges: Vec<Option<(i32, i32)>> = vec![None; n];
+        let mut ranges = vec![(0, 0); n];
         let mut codes = Vec::with_capacity(numbers.len());
         for (position, &number) in numbers.iter().enumerate() {
             let slice = slice_of(position);
@@ -64,11 +65,11 @@ impl Coding {
                 return None;
             }
             let code = code as i32;
-            let (low, high) = ranges[slice].get_or_insert((code, code));
+            let (low, high) = &mut ranges[slice];
             (*low, *high) = (code.min(*low), code.max(*high));
             codes.push(code);
         }
-        Some(Codes { codes, ranges: ranges.into_iter().map(Option::unwrap_or_default).collect() })
+        Some(Codes { codes, ranges })
     }
 }
 
@@ -158,6 +159,7 @@ mod tests {
             (vec![0, 3, 0, 1], 2),
             (vec![-4, 3, 0, 1], 3),
             (vec![-3, 4, 0, 0], 3),
+            (vec![900, 901, 902, 900], 10),
             (vec![-127, 127, 3, 0], 8),
             (vec![0, 255, 3, 0], 8),
             (vec![0, 0, 0, 0], 2),

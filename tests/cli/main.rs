@@ -3,6 +3,7 @@
 mod common;
 mod contest;
 mod explanation;
+mod export;
 mod finetune;
 mod haq;
 mod inspect;

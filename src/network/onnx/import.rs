@@ -9,7 +9,7 @@ use prost::Message;
 
 use super::{
     lowered::{Lowered, Source},
-    merge::{coding_of, merge},
+    merge::{coding_of, merge, moved_coding},
     node::NodeReader,
     ops, order,
     proto::{
@@ -288,7 +288,9 @@ impl<'a> Importer<'a> {
         match fact.array() {
             Some(array) => {
                 let read = |position: usize| facts.get(position).copied().flatten()?.array();
-                let coding = coding_of(&node.op, [read(0), read(1)], array);
+                let known = |position: usize| self.graph.codings.get(&node.input(position)?);
+                let coding = coding_of(&node.op, [read(0), read(1)], array)
+                    .or_else(|| moved_coding(&node.op, known(0)?, read(1)?));
                 self.graph.codings.extend(coding.map(|coding| (output, coding)));
                 self.count_computed(&node, array)?;
             }

@@ -159,6 +159,14 @@ fn remove_identities(graph: &mut Graph) {
     graph.remove_unused();
 }
 
+/// How a coded constant is coded once numbers are added, one for all or one a slice.
+pub(super) fn moved_coding(op: &Op, known: &Coding, added: &Array) -> Option<Coding> {
+    let numbers = added.as_f32()?;
+    let is_along = added.shape().iter().filter(|length| **length > 1).count() <= 1;
+    let fits = numbers.len() == known.scales.len() && is_along && known.offsets.is_empty();
+    (matches!(op, Op::Add) && fits).then(|| Coding { offsets: numbers.into(), ..known.clone() })
+}
+
 /// How a constant is coded that was made from codes.
 ///
 /// - `inputs`: of the `Dequantize` that makes it: codes, scales, zero points

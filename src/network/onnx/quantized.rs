@@ -202,7 +202,9 @@ impl CodedConstant<'_, '_> {
             false => self.along_axis(&self.coding.scales),
         };
         // Offsets are taken off first: a Quant has none.
-        let Coding { offsets, bits, .. } = self.coding;
+        let offsets = &self.coding.offsets;
+        // Channels may have got more bits than their layer has.
+        let bits = self.coding.bits.max(self.codes.least_bits());
         let numbers = match offsets.is_empty() {
             true => self.array.clone(),
             false => {
@@ -215,6 +217,8 @@ impl CodedConstant<'_, '_> {
             }
         };
         let offset = (!offsets.is_empty()).then(|| self.along_axis(offsets));
+        let zero_points: Vec<f32> = self.codes.ranges.iter().map(|(low, _)| -low as f32).collect();
+        let zero_points = self.along_axis(&zero_points);
         let writer = self.writer;
         let inputs = vec![
             writer.constant(&name, "float", &numbers),
@@ -224,13 +228,13 @@ impl CodedConstant<'_, '_> {
             Some(_) => writer.fresh_name(&name, "levels"),
             None => name.clone(),
         };
-        let is_signed = self.codes.are_signed(u32::from(*bits).max(2));
+        let is_signed = self.codes.are_signed(u32::from(bits).max(2));
         let low = self.codes.ranges.iter().map(|(low, _)| *low).min().unwrap_or(0);
-        let zero_point = if is_signed { 0.0 } else { -low as f32 };
+        let zero_point = if is_signed { Array::f32(vec![], [0.0]) } else { zero_points };
         let quant = Quant {
-            bits: *bits,
+            bits,
             is_signed,
-            is_narrow: is_signed && *bits > 1 && low > -(1 << (bits - 1)),
+            is_narrow: is_signed && bits > 1 && low > -(1 << (bits - 1)),
             zero_point,
         };
         quant.write(writer, &name, inputs, rounded.clone());
@@ -271,7 +275,8 @@ struct Quant {
     bits: u8,
     is_signed: bool,
     is_narrow: bool,
-    zero_point: f32,
+    /// One number, or one a scale.
+    zero_point: Array,
 }
 
 impl Quant {
@@ -282,7 +287,7 @@ impl Quant {
         let (op, attribute) = match is_bipolar {
             true => ("BipolarQuant", vec![]),
             false => {
-                inputs.push(writer.constant(owner, "zero_point", &number(self.zero_point)));
+                inputs.push(writer.constant(owner, "zero_point", &self.zero_point));
                 inputs.push(writer.constant(owner, "bits", &number(self.bits.into())));
                 let flags = vec![
                     int("signed", self.is_signed.into()),
@@ -316,7 +321,8 @@ pub(super) fn rounding(writer: &mut Writer<'_>, node: &Node) -> Result<(), Netwo
         Op::Binarize { scale } if is_qonnx => {
             let (name, mut inputs) = (writer.output_name(node), writer.input_names(node));
             inputs.push(writer.constant(&name, "scale", &Array::f32(vec![], [scale])));
-            let quant = Quant { bits: 1, is_signed: true, is_narrow: false, zero_point: 0.0 };
+            let zero_point = Array::f32(vec![], [0.0]);
+            let quant = Quant { bits: 1, is_signed: true, is_narrow: false, zero_point };
             quant.write(writer, &name, inputs, name.clone());
             Ok(())
         }
@@ -347,7 +353,7 @@ fn quant_of_grid(writer: &mut Writer<'_>, node: &Node, grid: Grid) -> Result<(),
     }
     let (name, mut inputs) = (writer.output_name(node), writer.input_names(node));
     inputs.push(writer.constant(&name, "scale", &Array::f32(vec![], [scale])));
-    let zero_point = zero_point as f32;
+    let zero_point = Array::f32(vec![], [zero_point as f32]);
     let quant = Quant { bits, is_signed, is_narrow, zero_point };
     // One unsigned bit is no sign: 0 and 1 are its codes.
     quant.write(writer, &name, inputs, name.clone());

@@ -6,7 +6,7 @@
 use super::{Lower, windows};
 use crate::network::{
     array::{Array, ElementType},
-    attributes::{Reduction, Unary},
+    attributes::{Comparison, Reduction, Unary},
     error::NetworkError,
     onnx::{
         lowered::{Lowered, Source},
@@ -303,12 +303,26 @@ fn single_axis(node: &NodeReader<'_>, position: usize) -> Result<i64, NetworkErr
 /// QONNX: the scale where a number is 0 or more, its negative elsewhere.
 fn bipolar(node: &NodeReader<'_>) -> Result<Lowered, NetworkError> {
     let x = node.take(2, 2)?.swap_remove(0);
+    let is_computed = node.required_fact(0)?.array().is_none();
     match node.constant_float(1) {
-        Ok(Some(scale)) if scale > 0.0 => Ok(Lowered::one(Op::Binarize { scale }, vec![x])),
-        // A scale a channel: signs first, then the scale.
-        _ => Ok(Lowered::chain(vec![
-            (Op::Binarize { scale: 1.0 }, vec![x]),
-            (Op::Mul, vec![Source::Step(0), node.source(1)]),
-        ])),
+        Ok(Some(scale)) if scale > 0.0 && is_computed => {
+            Ok(Lowered::one(Op::Binarize { scale }, vec![x]))
+        }
+        // A scale a channel: codes -1 and 1 first.
+        _ => {
+            let axis = single_axis(node, 1)?;
+            let scale = node.constant(1)?.and_then(Array::as_f32);
+            let scale = scale.ok_or_else(|| node.invalid("its scales need to be given numbers"))?;
+            let scale = Source::Constant(Array::f32(vec![scale.len()], scale));
+            let zero = Source::Constant(Array::f32(vec![], [0.0]));
+            let whole = |number: i64| Source::Constant(Array::i64(vec![], [number]));
+            Ok(Lowered::chain(vec![
+                (Op::Compare(Comparison::GreaterOrEqual), vec![x, zero]),
+                (Op::Cast { to: ElementType::I64 }, vec![Source::Step(0)]),
+                (Op::Mul, vec![Source::Step(1), whole(2)]),
+                (Op::Sub, vec![Source::Step(2), whole(1)]),
+                levels(Source::Step(3), scale, Source::Absent, axis),
+            ]))
+        }
     }
 }
