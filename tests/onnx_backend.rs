@@ -4,6 +4,7 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "the report is what the test is for")]
 
 mod network_common;
+mod python_common;
 
 use std::{
     collections::BTreeMap,
@@ -14,6 +15,7 @@ use std::{
 
 use haq::network::{Executable, Graph, NetworkError};
 use network_common::{npz, reference};
+use python_common::python_with;
 use tch::{Device, Kind, Tensor};
 
 /// The package's release that the data is of.
@@ -69,19 +71,12 @@ fn every_case_is_right_or_refused_by_name() {
 /// The folder of the cases. Says so and returns none where the package cannot be installed.
 fn unpacked() -> Option<PathBuf> {
     let base = Path::new(env!("CARGO_TARGET_TMPDIR"));
-    let (venv, folder) = (base.join("onnx-venv"), base.join(format!("backend-{PACKAGE}")));
-    let python = venv.join("bin").join("python");
+    let folder = base.join(format!("backend-{PACKAGE}"));
     if folder.join("done").exists() {
         return Some(folder);
     }
+    let python = python_with("onnx-venv", &[PACKAGE, "numpy"])?;
     let run = |command: &mut Command| command.status().is_ok_and(|status| status.success());
-    let is_installed = run(Command::new("python3").args(["-m", "venv"]).arg(&venv))
-        && run(Command::new(&python).args(["-m", "pip", "install", "--quiet", PACKAGE, "numpy"]));
-    if !is_installed {
-        assert!(std::env::var_os("CI").is_none(), "python3 could not install {PACKAGE}");
-        eprintln!("skipped: python3 could not install {PACKAGE}");
-        return None;
-    }
     let script = reference("unpack_onnx_backend.py");
     assert!(run(Command::new(&python).arg(script).arg(&folder)), "the cases are unpacked");
     std::fs::write(folder.join("done"), "").expect("the folder can be written to");

@@ -35,9 +35,13 @@ impl Deployment {
             Some(target) => target.fit(&mut graph, form)?,
             None => Vec::new(),
         };
-        if matches!(form, OnnxForm::Qdq { .. }) && target.is_none_or(Target::takes_coded_biases) {
+        if matches!(form, OnnxForm::Qdq { .. }) {
+            let least_spread = match target {
+                None => LEAST_SPREAD_STEPS,
+                Some(target) => target.least_spread_of_coded_biases(),
+            };
             for layer in graph.quantizable_layers() {
-                code_bias(&mut graph, &layer);
+                code_bias(&mut graph, &layer, least_spread);
             }
         }
         Ok(Self { graph, changes })
@@ -64,7 +68,7 @@ const LEAST_SPREAD_STEPS: f64 = 256.0;
 /// Rounds a bias to whole multiples of the scale that its layer's sums of products have. It stays
 /// in float where they have none, where these steps are coarse, and where it would not fit 32
 /// bits.
-fn code_bias(graph: &mut Graph, layer: &QuantizableLayer) -> Option<()> {
+fn code_bias(graph: &mut Graph, layer: &QuantizableLayer, least_spread: f64) -> Option<()> {
     let grid = input_grid(graph, layer.input)?;
     let weights = graph.coding(layer.weight).filter(|coding| coding.offsets.is_empty())?;
     let bias = layer.bias?;
@@ -77,7 +81,7 @@ fn code_bias(graph: &mut Graph, layer: &QuantizableLayer) -> Option<()> {
     let per_row = squares / numbers.len() as f64;
     // Numbers spread evenly over a grid deviate by about 0.3 of its width.
     let spread = per_row.sqrt() * f64::from(grid.high - grid.low) * 0.3;
-    if spread < LEAST_SPREAD_STEPS {
+    if spread < least_spread {
         return None;
     }
     let scales: Vec<f32> = weights.scales.iter().map(|scale| scale * grid.scale).collect();

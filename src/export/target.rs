@@ -58,9 +58,15 @@ impl Target {
         }
     }
 
-    /// Whether biases may be 32-bit codes; else they stay floats.
-    pub(super) fn takes_coded_biases(self) -> bool {
-        self == Target::Onnxruntime
+    /// How many steps wide the sums of a layer have to be for its bias to be in 32-bit codes.
+    pub(super) fn least_spread_of_coded_biases(self) -> f64 {
+        match self {
+            // Its optimiser rounds biases to these codes, however coarse: so all ways of running
+            // the file agree.
+            Target::Onnxruntime => 0.0,
+            // Biases stay floats there.
+            Target::Tensorrt | Target::Finn => f64::INFINITY,
+        }
     }
 
     fn is_written_as(self, form: OnnxForm) -> bool {

@@ -19,8 +19,11 @@ use crate::{
 /// When any of it panics, with the message of `context`.
 fn attempt(bytes: &[u8], context: impl Fn() -> String) -> bool {
     let attempt = || {
-        let folded = Graph::from_bytes(bytes.to_vec(), None)?.folded()?;
-        folded.quantizable_layers();
+        let graph = Graph::from_bytes(bytes.to_vec(), None)?;
+        for layer in graph.quantizable_layers() {
+            graph.stored_bits(&layer);
+        }
+        let folded = graph.folded()?;
         let shape: Vec<usize> = folded.input_shape()?.iter().map(|dim| dim.unwrap_or(2)).collect();
         let shapes = folded.shapes(&shape)?;
         let size = |id: TensorId| shapes.get(id).iter().product::<usize>();
@@ -47,9 +50,10 @@ fn truncated_files_are_refused() {
     }
 }
 
-/// The small models of the operation tests.
+/// The small models of the operation tests, and those that are quantized.
 fn corpus() -> Vec<Vec<u8>> {
-    let mut arrays: Vec<_> = npz(&reference("network_ops.npz")).into_iter().collect();
+    let archives = ["network_ops.npz", "quantized.npz"];
+    let mut arrays: Vec<_> = archives.iter().flat_map(|name| npz(&reference(name))).collect();
     arrays.retain(|(name, _)| name.ends_with(":model"));
     arrays.sort_by(|a, b| a.0.cmp(&b.0));
     arrays.iter().map(|(_, model)| Vec::<u8>::try_from(model).unwrap()).collect()
@@ -90,7 +94,7 @@ fn files_with_changed_meaning_never_panic() {
 }
 
 /// One change: a byte replaced, a bit turned, a stretch removed, repeated or cut off.
-fn change_bytes(bytes: &mut Vec<u8>, random: &mut impl Rng) {
+pub fn change_bytes(bytes: &mut Vec<u8>, random: &mut impl Rng) {
     if bytes.is_empty() {
         return;
     }

@@ -6,3 +6,4 @@ mod models;
 #[path = "../network_common/mod.rs"]
 mod network_common;
 mod onnx;
+mod tensors;

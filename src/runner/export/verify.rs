@@ -54,6 +54,11 @@ pub struct Difference {
     pub agreement: f64,
     /// Over all outputs, in units of their largest magnitude.
     pub largest_difference: f64,
+    /// Root of the mean square, in the same units.
+    pub typical_difference: f64,
+    /// How far the two classes lie apart here, in the same units, in the image where that is
+    /// most; 0 where all agree.
+    pub widest_tie: f64,
     pub wall_s: f64,
 }
 
@@ -131,16 +136,23 @@ fn difference(own: &Array, theirs: &[f32], wall_s: f64) -> Result<Difference, Ru
     let n = own.shape().first().copied().unwrap_or(0);
     let width = (numbers.len() / n.max(1)).max(1);
     let largest = numbers.iter().fold(0f32, |most, x| most.max(x.abs()));
-    let rows = numbers.chunks(width).zip(theirs.chunks(width));
-    let same_class = rows.filter(|(ours, theirs)| first_largest(ours) == first_largest(theirs));
-    let same_class = same_class.count();
+    let (mut same_class, mut widest_tie) = (0, 0f32);
+    for (ours, theirs) in numbers.chunks(width).zip(theirs.chunks(width)) {
+        let (class, other) = (first_largest(ours), first_largest(theirs));
+        same_class += usize::from(class == other);
+        widest_tie = widest_tie.max(ours[class] - ours[other]);
+    }
+    let unit = f64::from(largest).max(f64::MIN_POSITIVE);
     let apart = numbers.iter().zip(theirs).map(|(a, b)| f64::from((a - b).abs()));
+    let squares: f64 = apart.clone().map(|x| x * x).sum();
     // A number that is none counts as far away.
     let far = apart.fold(0f64, |most, x| if x.is_nan() { f64::INFINITY } else { most.max(x) });
     Ok(Difference {
         same_class,
         agreement: same_class as f64 / n.max(1) as f64,
-        largest_difference: far / f64::from(largest).max(f64::MIN_POSITIVE),
+        largest_difference: far / unit,
+        typical_difference: (squares / numbers.len().max(1) as f64).sqrt() / unit,
+        widest_tie: f64::from(widest_tie) / unit,
         wall_s,
     })
 }
@@ -201,8 +213,14 @@ mod tests {
     fn differences_count_classes_and_share_the_range() {
         let own = Array::f32(vec![2, 2], [1.0, -4.0, 0.0, 2.0]);
         let found = difference(&own, &[1.0, -4.0, 3.0, 2.0], 0.5).unwrap();
-        let expected =
-            Difference { same_class: 1, agreement: 0.5, largest_difference: 0.75, wall_s: 0.5 };
+        let expected = Difference {
+            same_class: 1,
+            agreement: 0.5,
+            largest_difference: 0.75,
+            typical_difference: 0.375,
+            widest_tie: 0.5,
+            wall_s: 0.5,
+        };
         assert_eq!(found, expected);
         let found = difference(&own, &[f32::NAN, -4.0, 0.0, 2.0], 0.5).unwrap();
         assert_eq!(found.largest_difference, f64::INFINITY);
