@@ -5,11 +5,14 @@ use std::collections::BTreeMap;
 use haq::{
     data::{Card, DataSource, DataSpec, Overrides, SplitLimits, Splits},
     domain::{Bits, BitwidthPolicy, LayerBits},
-    export::{AimetVersion, Change, Deployment, Target, aimet_encodings, bits_of_encodings},
+    export::{
+        AimetVersion, Change, Deployment, PolicyFile, Target, aimet_encodings, bits_of_encodings,
+    },
     network::{Executable, Graph, OnnxForm, QuantizableLayer},
     quantization::{Method, Quantizer},
     search::Model,
 };
+use serde_json::Value;
 use tch::{Device, Kind, Tensor};
 
 const QDQ: OnnxForm = OnnxForm::Qdq { two_bits: false };
@@ -228,4 +231,30 @@ fn encodings_hold_the_whole_policy() {
     let dynamic = setup.quantized("dynamic", &policy);
     let message = aimet_encodings(&dynamic, AimetVersion::Two).unwrap_err().to_string();
     assert!(message.contains("a range found at run time cannot be written"), "{message}");
+}
+
+#[test]
+fn a_policy_file_is_what_its_schema_says() {
+    let setup = setup();
+    let policy = setup.mixed();
+    let file = PolicyFile::new(&setup.model.layer_names(), &policy)
+        .with_levels(&setup.quantized("aciq", &policy));
+    let file: Value = serde_json::from_str(&file.text()).unwrap();
+    let schema = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/policy.schema.json");
+    let schema: Value = serde_json::from_slice(&std::fs::read(schema).unwrap()).unwrap();
+    let check = |found: &Value, described: &Value| {
+        let found = found.as_object().unwrap();
+        for key in found.keys() {
+            assert!(described["properties"].get(key).is_some(), "{key} is not in the schema");
+        }
+        for key in described["required"].as_array().unwrap() {
+            assert!(found.contains_key(key.as_str().unwrap()), "{key} is missing");
+        }
+    };
+    check(&file, &schema);
+    for layer in file["layers"].as_array().unwrap() {
+        check(layer, &schema["properties"]["layers"]["items"]);
+        check(&layer["weight"], &schema["$defs"]["levels"]);
+        check(&layer["activation"], &schema["$defs"]["levels"]);
+    }
 }

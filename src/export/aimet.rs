@@ -42,7 +42,7 @@ struct Encoding {
 
 /// The encodings of all rounded tensors of a network.
 ///
-/// A tensor that a layer reads is named by what computes it, before any change of its shape:
+/// A tensor that a layer reads is named by what computes it, before changes of its shape and maxima:
 /// there AIMET has a quantizer, which rounds it for every reader.
 ///
 /// - `graph`: with roundings; the file goes with the same network without
@@ -89,7 +89,8 @@ pub fn aimet_encodings(graph: &Graph, version: AimetVersion) -> Result<Value, Ex
     })
 }
 
-/// What a tensor is made from by changes of shape alone.
+/// What a tensor is made from by changes of shape, and maxima, alone: rounding before them is
+/// rounding after them.
 fn computed(graph: &Graph, mut tensor: TensorId) -> TensorId {
     while let Some(Node { op, inputs, .. }) = graph.producer(tensor).map(|at| &graph.nodes()[at])
         && matches!(
@@ -100,6 +101,7 @@ fn computed(graph: &Graph, mut tensor: TensorId) -> TensorId {
                 | Op::Squeeze { .. }
                 | Op::Unsqueeze { .. }
                 | Op::Slice { .. }
+                | Op::MaxPool { .. }
                 | Op::Identity
         )
         && let Some(&Some(source)) = inputs.first()
