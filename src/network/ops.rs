@@ -160,6 +160,20 @@ pub enum Op {
     Gather {
         axis: i64,
     },
+    /// Inputs: x, indices `[..., k]` into its first `k` axes.
+    GatherNd,
+    /// Inputs: x, indices into `axis` of the shape of the output.
+    GatherElements {
+        axis: i64,
+    },
+    /// Running sums along an axis.
+    CumSum {
+        axis: i64,
+    },
+    /// Products of tensors, summed over the letters that the output does not have: `bij,bjk->bik`.
+    Einsum {
+        equation: String,
+    },
     /// Inputs: x, indices `[..., k]` into its first `k` axes, what is put there.
     ScatterNd,
     /// Empty `axes` removes every axis of length 1.
@@ -271,6 +285,10 @@ impl Op {
             Op::Shape { .. } => "Shape",
             Op::ConstantOfShape { .. } => "ConstantOfShape",
             Op::Gather { .. } => "Gather",
+            Op::GatherNd => "GatherND",
+            Op::GatherElements { .. } => "GatherElements",
+            Op::CumSum { .. } => "CumSum",
+            Op::Einsum { .. } => "Einsum",
             Op::ScatterNd => "ScatterND",
             Op::Squeeze { .. } => "Squeeze",
             Op::Unsqueeze { .. } => "Unsqueeze",
@@ -311,6 +329,9 @@ impl Op {
                 | Op::Tile
                 | Op::Identity
                 | Op::Gather { .. }
+                | Op::GatherNd
+                | Op::GatherElements { .. }
+                | Op::CumSum { .. }
                 | Op::Squeeze { .. }
                 | Op::Unsqueeze { .. }
                 | Op::Reduce { .. }

@@ -61,7 +61,7 @@ fn a_runs_answer_is_exported_imported_and_searched_again() {
     ];
     folder.json(&search);
     // The first episode that is no reference takes the file's own bits.
-    let store = BlockingStore::open_read_only(&folder.path().join("second.db")).unwrap();
+    let store = BlockingStore::open_read_only(folder.path().join("second.db")).unwrap();
     let episodes = store.episodes(1).unwrap();
     let start = episodes.iter().find(|episode| episode.kind == EpisodeKind::Start).unwrap();
     let bits = |layer: &Value, key: &str| layer[key].as_u64().unwrap();

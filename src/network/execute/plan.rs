@@ -295,6 +295,7 @@ fn may_return_view(op: &Op) -> bool {
             | Op::Resize { .. }
             | Op::Tile
             | Op::Gather { .. }
+            | Op::Einsum { .. }
             | Op::Squeeze { .. }
             | Op::Unsqueeze { .. }
     )

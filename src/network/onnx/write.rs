@@ -100,6 +100,7 @@ fn constants(op: &Op) -> Vec<(&'static str, Option<Array>)> {
                 ("steps", each(|cut| cut.step)),
             ]
         }
+        Op::CumSum { axis } => vec![("axis", Some(Array::i64(vec![], [*axis])))],
         Op::Squeeze { axes } | Op::Reduce { axes, .. } if axes.is_empty() => vec![],
         Op::Squeeze { axes } | Op::Unsqueeze { axes } | Op::Reduce { axes, .. } => {
             vec![("axes", list(axes.iter().copied()))]
@@ -175,7 +176,9 @@ fn attributes(op: &Op) -> Vec<AttributeProto> {
         | Op::Concat { axis }
         | Op::Softmax { axis }
         | Op::LogSoftmax { axis }
-        | Op::Gather { axis } => vec![int("axis", *axis)],
+        | Op::Gather { axis }
+        | Op::GatherElements { axis } => vec![int("axis", *axis)],
+        Op::Einsum { equation } => vec![text("equation", equation)],
         Op::ArgMax { axis, keep } => vec![int("axis", *axis), int("keepdims", (*keep).into())],
         Op::Reduce { keep, .. } => vec![int("keepdims", (*keep).into())],
         Op::Reshape { allow_zero } => vec![int("allowzero", (*allow_zero).into())],

@@ -3,6 +3,7 @@
 //! The same rules serve an open batch dimension (symbols, while a file is read) and a given
 //! input (numbers). Small shape-describing tensors are followed by value.
 
+mod einsum;
 mod fact;
 mod rules;
 mod views;

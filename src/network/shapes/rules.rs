@@ -1,6 +1,7 @@
 //! One shape rule for each operation.
 
 use super::{
+    einsum,
     fact::{Dim, Entry, Fact},
     views, windows,
 };
@@ -113,6 +114,19 @@ pub(super) fn infer(op: &Op, inputs: &[Option<&Fact>]) -> Result<Fact, String> {
         Op::Shape { start, end } => shape_of(x, *start, *end),
         Op::ConstantOfShape { value } => Fact::new(value.element(), views::described(x)?),
         Op::Gather { axis } => views::gather(x, input(1)?, *axis)?,
+        Op::GatherNd => same(views::gather_nd(x, input(1)?)?),
+        Op::GatherElements { axis } => {
+            views::axis_of(*axis, x.rank())?;
+            same(input(1)?.shape.clone())
+        }
+        Op::CumSum { axis } => {
+            views::axis_of(*axis, x.rank())?;
+            same(x.shape.clone())
+        }
+        Op::Einsum { equation } => {
+            let operands: Result<Vec<&Fact>, String> = (0..inputs.len()).map(input).collect();
+            same(einsum::shape(equation, &operands?)?)
+        }
         Op::ScatterNd => same(views::scatter(x, input(1)?)?),
         Op::Squeeze { axes } => views::squeeze(x, axes)?,
         Op::Unsqueeze { axes } => views::unsqueeze(x, axes)?,

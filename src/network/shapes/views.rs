@@ -293,6 +293,14 @@ pub(super) fn gather(x: &Fact, indices: &Fact, axis: i64) -> Result<Fact, String
     Ok(Fact::new(x.element, shape))
 }
 
+/// One part of the tensor for each row of indices.
+pub(super) fn gather_nd(x: &Fact, indices: &Fact) -> Result<Vec<Dim>, String> {
+    scatter(x, indices)?;
+    let n_axes = indices.shape.last().and_then(|dim| dim.known()).unwrap_or(0);
+    let rows = &indices.shape[..indices.rank() - 1];
+    Ok(rows.iter().chain(&x.shape[n_axes..]).copied().collect())
+}
+
 /// Numbers are put into the tensor; its shape stays.
 pub(super) fn scatter(x: &Fact, indices: &Fact) -> Result<Vec<Dim>, String> {
     let n_axes = indices.shape.last().and_then(|dim| dim.known());

@@ -39,6 +39,11 @@ pub(super) fn apply(op: &Op, inputs: &Inputs<'_>) -> Result<Tensor, TchError> {
         Op::BatchNorm { .. } | Op::LayerNorm { .. } | Op::GroupNorm { .. } => {
             normalization::apply(op, x, inputs)
         }
+        Op::Einsum { equation } => {
+            let operands: Result<Vec<&Tensor>, TchError> =
+                (0..inputs.len()).map(|position| read(inputs, position)).collect();
+            Tensor::f_einsum(equation, &operands?, None::<i64>)
+        }
         Op::Gemm { .. } | Op::MatMul | Op::Reduce { .. } | Op::ArgMax { .. } => {
             arithmetic::apply(op, x, inputs)
         }
@@ -83,6 +88,9 @@ pub(super) fn apply(op: &Op, inputs: &Inputs<'_>) -> Result<Tensor, TchError> {
         | Op::Shape { .. }
         | Op::ConstantOfShape { .. }
         | Op::Gather { .. }
+        | Op::GatherNd
+        | Op::GatherElements { .. }
+        | Op::CumSum { .. }
         | Op::ScatterNd
         | Op::Squeeze { .. }
         | Op::Unsqueeze { .. } => views::apply(op, x, inputs),

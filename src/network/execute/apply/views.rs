@@ -58,6 +58,17 @@ pub(super) fn apply(op: &Op, x: &Tensor, inputs: &Inputs<'_>) -> Result<Tensor, 
             .f_expand(numbers(x)?, false)?
             .f_contiguous(),
         Op::Gather { axis } => gather(x, read(inputs, 1)?, *axis),
+        Op::GatherNd => {
+            let by_axis = read(inputs, 1)?.f_unbind(-1)?;
+            x.f_index(&by_axis.into_iter().map(Some).collect::<Vec<_>>())
+        }
+        Op::GatherElements { axis } => {
+            let axis = axis_of(*axis, x.dim())?;
+            // Indices below 0 count from the end.
+            let indices = read(inputs, 1)?.f_remainder(x.size()[axis])?;
+            x.f_gather(axis as i64, &indices, false)
+        }
+        Op::CumSum { axis } => x.f_cumsum(*axis, x.kind()),
         Op::ScatterNd => scatter(x, read(inputs, 1)?, read(inputs, 2)?),
         Op::Squeeze { axes } if axes.is_empty() => x.f_squeeze(),
         Op::Squeeze { axes } => x.f_squeeze_dims(axes.as_slice()),

@@ -3,7 +3,7 @@
 use super::Lower;
 use crate::network::{
     array::Array,
-    attributes::{Comparison, Logic, Reduction, Unary},
+    attributes::{Comparison, Cut, Logic, Reduction, Unary},
     error::NetworkError,
     onnx::{
         lowered::{Lowered, Source},
@@ -52,6 +52,19 @@ pub(super) const OPS: &[(&str, Lower)] = &[
     }),
     ("ReduceSumSquare", reduce_sum_square),
     ("ArgMax", arg_max),
+    ("ArgMin", |node| {
+        let mut lowered = arg_max(node)?;
+        let (op, x) = lowered.steps.remove(0);
+        lowered.steps = vec![(Op::Unary(Unary::Neg), x), (op, vec![Source::Step(0)])];
+        Ok(Lowered::chain(lowered.steps))
+    }),
+    ("CumSum", cum_sum),
+    ("Einsum", |node| {
+        let equation = node.text("equation")?;
+        let equation =
+            equation.ok_or_else(|| node.wrong("equation", "not given", "letters and an arrow"))?;
+        Ok(Lowered::one(Op::Einsum { equation }, node.sources()))
+    }),
 ];
 
 fn gemm(node: &NodeReader<'_>) -> Result<Lowered, NetworkError> {
@@ -136,6 +149,33 @@ fn reduce_sum_square(node: &NodeReader<'_>) -> Result<Lowered, NetworkError> {
     // The first step is a product of the input with itself.
     lowered.steps[0].1.push(node.source(0));
     Ok(lowered)
+}
+
+/// Sums from the first or from the last number on, that number included or not.
+fn cum_sum(node: &NodeReader<'_>) -> Result<Lowered, NetworkError> {
+    let mut x = node.take(2, 2)?.swap_remove(0);
+    let axis = node.constant_ints(1)?.and_then(|axis| axis.first().copied());
+    let axis = axis.ok_or_else(|| node.invalid("input 1 needs to be one axis"))?;
+    let turned = || {
+        let cut = Cut { axis, start: -1, end: i64::MIN, step: -1 };
+        Op::Slice { cuts: vec![cut] }
+    };
+    let is_reverse = node.flag("reverse", false)?;
+    let mut steps = Vec::new();
+    if is_reverse {
+        steps.push((turned(), vec![x]));
+        x = Source::Step(0);
+    }
+    steps.push((Op::CumSum { axis }, vec![x.clone()]));
+    if node.flag("exclusive", false)? {
+        let sums = Source::Step(steps.len() - 1);
+        steps.push((Op::Sub, vec![sums, x]));
+    }
+    if is_reverse {
+        let sums = Source::Step(steps.len() - 1);
+        steps.push((turned(), vec![sums]));
+    }
+    Ok(Lowered::chain(steps))
 }
 
 fn arg_max(node: &NodeReader<'_>) -> Result<Lowered, NetworkError> {

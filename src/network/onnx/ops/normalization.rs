@@ -3,13 +3,13 @@
 use super::Lower;
 use crate::network::{
     array::Array,
-    attributes::Window,
+    attributes::{Reduction, Unary, Window},
     error::NetworkError,
     onnx::{
         lowered::{Lowered, Source},
         node::NodeReader,
     },
-    ops::Op,
+    ops::{Op, axis_index},
 };
 
 pub(super) const OPS: &[(&str, Lower)] = &[
@@ -21,8 +21,49 @@ pub(super) const OPS: &[(&str, Lower)] = &[
         let groups = usize::try_from(groups).ok().filter(|groups| *groups > 0);
         group_norm(node, groups.ok_or_else(|| node.wrong("num_groups", "not given", "above 0"))?)
     }),
+    ("RMSNormalization", rms_norm),
+    ("SimplifiedLayerNormalization", rms_norm),
+    ("LpNormalization", lp_norm),
     ("LRN", local_response_norm),
 ];
+
+/// By the root of the mean square over all axes from `axis` on. Inputs: x, scale.
+fn rms_norm(node: &NodeReader<'_>) -> Result<Lowered, NetworkError> {
+    let inputs = node.take(2, 2)?;
+    let (x, rank) = (node.source(0), node.rank(0)?);
+    let axis = node.int_or("axis", -1)?;
+    let first = axis_index(axis, rank).ok_or_else(|| node.wrong("axis", axis, "one of x"))?;
+    let epsilon = node.float_or("epsilon", 1e-5)?;
+    let axes = (first..rank).map(|axis| axis as i64).collect();
+    let step = Source::Step;
+    Ok(Lowered::chain(vec![
+        (Op::Mul, vec![x.clone(), x.clone()]),
+        (Op::Reduce { kind: Reduction::Mean, axes, keep: true }, vec![step(0)]),
+        (Op::Add, vec![step(1), Source::Constant(Array::f32(vec![], [epsilon]))]),
+        (Op::Unary(Unary::Sqrt), vec![step(2)]),
+        (Op::Div, vec![x, step(3)]),
+        (Op::Mul, vec![step(4), inputs[1].clone()]),
+    ]))
+}
+
+/// By the sum of magnitudes, or the root of the sum of squares.
+fn lp_norm(node: &NodeReader<'_>) -> Result<Lowered, NetworkError> {
+    let x = node.take(1, 1)?.remove(0);
+    let axes = vec![node.int_or("axis", -1)?];
+    let mut steps = Vec::new();
+    let (kind, of) = match node.int_or("p", 2)? {
+        1 => {
+            steps.push((Op::Unary(Unary::Abs), vec![x.clone()]));
+            (Reduction::Sum, Source::Step(0))
+        }
+        2 => (Reduction::L2, x.clone()),
+        other => return Err(node.wrong("p", other, "1 or 2")),
+    };
+    steps.push((Op::Reduce { kind, axes, keep: true }, vec![of]));
+    let norm = Source::Step(steps.len() - 1);
+    steps.push((Op::Div, vec![x, norm]));
+    Ok(Lowered::chain(steps))
+}
 
 fn batch_norm(node: &NodeReader<'_>) -> Result<Lowered, NetworkError> {
     let inputs = node.take(5, 5)?;

@@ -2,9 +2,14 @@
 
 use super::Lower;
 use crate::network::{
-    attributes::Unary,
+    array::Array,
+    attributes::{Comparison, Unary},
     error::NetworkError,
-    onnx::{lowered::Lowered, node::NodeReader, tensor},
+    onnx::{
+        lowered::{Lowered, Source},
+        node::NodeReader,
+        tensor,
+    },
     ops::Op,
 };
 
@@ -35,6 +40,15 @@ pub(super) const OPS: &[(&str, Lower)] = &[
     ("Erf", |node| unary(node, Op::Unary(Unary::Erf))),
     ("Exp", |node| unary(node, Op::Unary(Unary::Exp))),
     ("Floor", |node| unary(node, Op::Unary(Unary::Floor))),
+    ("IsNaN", |node| {
+        // What is none is not even equal to itself.
+        let x = node.take(1, 1)?.remove(0);
+        Ok(Lowered::chain(vec![
+            (Op::Compare(Comparison::Equal), vec![x.clone(), x]),
+            (Op::Unary(Unary::Not), vec![Source::Step(0)]),
+        ]))
+    }),
+    ("IsInf", is_infinite),
     ("Log", |node| unary(node, Op::Unary(Unary::Log))),
     ("Neg", |node| unary(node, Op::Unary(Unary::Neg))),
     ("Not", |node| unary(node, Op::Unary(Unary::Not))),
@@ -49,6 +63,26 @@ pub(super) const OPS: &[(&str, Lower)] = &[
 
 fn unary(node: &NodeReader<'_>, op: Op) -> Result<Lowered, NetworkError> {
     Ok(Lowered::one(op, node.take(1, 1)?))
+}
+
+/// Either sign, or one of them.
+fn is_infinite(node: &NodeReader<'_>) -> Result<Lowered, NetworkError> {
+    let x = node.take(1, 1)?;
+    let signs = (node.flag("detect_negative", true)?, node.flag("detect_positive", true)?);
+    let number = |number: f32| Source::Constant(Array::f32(vec![], [number]));
+    let equals = |x: Source, to: f32| (Op::Compare(Comparison::Equal), vec![x, number(to)]);
+    let source = node.source(0);
+    Ok(match signs {
+        (true, true) => {
+            Lowered::chain(vec![(Op::Unary(Unary::Abs), x), equals(Source::Step(0), f32::INFINITY)])
+        }
+        (true, false) => Lowered::chain(vec![equals(source, f32::NEG_INFINITY)]),
+        (false, true) => Lowered::chain(vec![equals(source, f32::INFINITY)]),
+        // No number is none that is not infinite: false everywhere.
+        (false, false) => {
+            Lowered::chain(vec![(Op::Compare(Comparison::Less), vec![source.clone(), source])])
+        }
+    })
 }
 
 fn cast(node: &NodeReader<'_>) -> Result<Lowered, NetworkError> {

@@ -2,7 +2,7 @@
 
 use super::Lower;
 use crate::network::{
-    array::Array,
+    array::{Array, ElementType},
     attributes::{Cut, Reduction},
     error::NetworkError,
     onnx::{
@@ -33,11 +33,44 @@ pub(super) const OPS: &[(&str, Lower)] = &[
     ("SpaceToDepth", space_to_depth),
     ("Tile", |node| Ok(Lowered::one(Op::Tile, node.take(2, 2)?))),
     ("Range", |node| Ok(Lowered::one(Op::Range, node.take(3, 3)?))),
+    ("GatherND", |node| match node.int_or("batch_dims", 0)? {
+        0 => Ok(Lowered::one(Op::GatherNd, node.take(2, 2)?)),
+        other => Err(node.unsupported(format!("batch_dims={other}"), "0 is")),
+    }),
+    ("GatherElements", |node| {
+        let axis = node.int_or("axis", 0)?;
+        Ok(Lowered::one(Op::GatherElements { axis }, node.take(2, 2)?))
+    }),
+    ("Trilu", trilu),
     ("ScatterND", scatter),
     ("Size", size),
     ("Squeeze", squeeze),
     ("Unsqueeze", unsqueeze),
 ];
+
+/// One triangle of the last two axes, which need to be known; zeros elsewhere.
+fn trilu(node: &NodeReader<'_>) -> Result<Lowered, NetworkError> {
+    let x = node.take(1, 2)?.swap_remove(0);
+    let rank = node.rank(0)?;
+    if rank < 2 {
+        return Err(node.invalid("its input has fewer than two axes"));
+    }
+    let (rows, columns) = (node.known_dim(0, rank - 2)?, node.known_dim(0, rank - 1)?);
+    let diagonal = node.constant_ints(1)?.and_then(|k| k.first().copied()).unwrap_or(0);
+    let is_upper = node.flag("upper", true)?;
+    let kept = |at: usize| {
+        let ahead = (at % columns) as i64 - (at / columns) as i64;
+        if is_upper { ahead >= diagonal } else { ahead <= diagonal }
+    };
+    let mask: Vec<bool> = (0..rows * columns).map(kept).collect();
+    let zero = match node.required_fact(0)?.element {
+        ElementType::F32 => Array::f32(vec![], [0.0]),
+        ElementType::I64 => Array::i64(vec![], [0]),
+        ElementType::Bool => Array::bool(vec![], [false]),
+    };
+    let mask = Source::Constant(Array::bool(vec![rows, columns], mask));
+    Ok(Lowered::one(Op::Where, vec![mask, x, Source::Constant(zero)]))
+}
 
 fn scatter(node: &NodeReader<'_>) -> Result<Lowered, NetworkError> {
     match node.text("reduction")?.as_deref() {
