@@ -13,7 +13,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub use self::{
     device::{HwCalibrateArgs, HwCommand, SimulateArgs},
-    export::{ExportArgs, ExportFormat, ImportArgs, RuntimeArgs, VerifyArgs},
+    export::{ExportArgs, ExportFormat, ImportArgs, VerifyArgs},
     finetune::FinetuneArgs,
     quantization::{BitsArgs, EvaluateArgs, QuantizeArgs, SensitivityArgs},
     runs::{ParetoArgs, ReportArgs, RunsCommand, RunsCompareArgs, RunsListArgs, RunsShowArgs},

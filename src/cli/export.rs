@@ -97,8 +97,7 @@ pub fn run(global: &Global, args: &ExportArgs) -> anyhow::Result<Ending> {
     let mut problem = None;
     if let (true, Some(graph), Some(path)) = (args.verify, &deployed, &exported.files.network) {
         let images = dataset.load(Split::Test)?;
-        let runtime = verify::runtime(&args.runtime);
-        match runner::verify(path, graph, &images, settings, &runtime) {
+        match runner::verify(path, graph, &images, settings, &args.runtime.python) {
             Ok(verified) => exported.verified = Some(verified),
             Err(error) => problem = Some(error),
         }

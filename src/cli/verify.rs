@@ -4,13 +4,13 @@ use serde_json::json;
 
 use crate::{
     cli::{
-        args::{Global, RuntimeArgs, VerifyArgs},
+        args::{Global, VerifyArgs},
         exit::Ending,
         output,
         session::{evaluation_settings, preprocessing_request},
     },
     data::{Split, SplitLimits},
-    runner::{Difference, ModelSource, Runtime, Verified, load_model, open_dataset, verify},
+    runner::{Difference, ModelSource, Verified, load_model, open_dataset, verify},
 };
 
 /// What outputs may differ by without the runtime's optimisations, typically, in units of their
@@ -28,7 +28,7 @@ pub fn run(global: &Global, args: &VerifyArgs) -> anyhow::Result<Ending> {
     let dataset = open_dataset(&model, data, &preprocessing, args.seed, limits)?;
     let images = dataset.load(Split::Test)?;
     let graph = model.stored.map_or(model.graph, |stored| stored.graph);
-    let verified = verify(&args.file, &graph, &images, settings, &runtime(&args.runtime))?;
+    let verified = verify(&args.file, &graph, &images, settings, &args.runtime.python)?;
     if global.json {
         let mut object = json!(verified);
         object["schema"] = output::SCHEMA.into();
@@ -38,10 +38,6 @@ pub fn run(global: &Global, args: &VerifyArgs) -> anyhow::Result<Ending> {
     }
     check(&verified)?;
     Ok(Ending::Done)
-}
-
-pub fn runtime(args: &RuntimeArgs) -> Runtime {
-    Runtime { python: args.python.clone() }
 }
 
 /// # Errors

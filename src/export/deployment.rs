@@ -15,9 +15,6 @@ pub struct Deployment {
     pub changes: Vec<Change>,
 }
 
-/// Bits of a bias in codes.
-const BIAS_BITS: u8 = 32;
-
 impl Deployment {
     /// - `quantized`: at a policy, as the quantization core or a tuning makes it
     /// - `form`: of the file it goes to
@@ -94,7 +91,7 @@ fn code_bias(graph: &mut Graph, layer: &QuantizableLayer, least_spread: f64) -> 
     let shape = graph.constant(bias)?.shape().to_vec();
     let axis = shape.len().saturating_sub(1);
     let (scales, offsets) = (scales.into(), std::sync::Arc::default());
-    let coding = Coding { axis, scales, offsets, bits: BIAS_BITS };
+    let coding = Coding { axis, scales, offsets, bits: Coding::BIAS_BITS };
     let levels = Array::f32(shape, levels);
     coding.codes_of(&levels)?;
     graph.set_rounded(bias, levels, coding);

@@ -30,6 +30,9 @@ pub struct Codes {
 }
 
 impl Coding {
+    /// Bits of a bias in codes: a sum of products of codes.
+    pub const BIAS_BITS: u8 = 32;
+
     /// Codes without offsets along the first axis, as convolutions have them.
     pub fn of_rows(scales: Arc<[f32]>, bits: u8) -> Self {
         Self { axis: 0, scales, offsets: Arc::default(), bits }

@@ -13,9 +13,6 @@ use super::{
 /// The name of the one input.
 const JOINED: &str = "inputs";
 
-/// Whole numbers beyond this are not all floats.
-pub const LARGEST_WHOLE_NUMBER: f32 = 16_777_216.0;
-
 impl Graph {
     /// The graph with one f32 input `[n, numbers of a sample]` in place of its own.
     ///

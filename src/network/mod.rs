@@ -31,7 +31,6 @@ pub use error::NetworkError;
 pub use execute::{Arithmetic, Executable, Replacement, compute};
 pub use fold::FoldedNorm;
 pub use graph::{Graph, GraphInput, InputDim, Node, TensorId};
-pub use joined::LARGEST_WHOLE_NUMBER;
 pub use layers::{QuantizableKind, QuantizableLayer};
 pub use memory::keep_freed_memory;
 pub use onnx::{OnnxFile, OnnxForm, Stored};

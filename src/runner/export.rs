@@ -4,7 +4,7 @@ mod verify;
 
 use std::path::{Path, PathBuf};
 
-pub use verify::{Difference, Runtime, Verified, verify};
+pub use verify::{Difference, Verified, verify};
 
 use crate::{
     data::{Dataset, Split, SplitLimits},

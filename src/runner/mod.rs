@@ -30,9 +30,7 @@ pub use comparison::{
 pub use config::{ImageCounts, RunConfig};
 pub use contest::{Contest, ContestEvent, ContestRequest, Finished, Place};
 pub use error::RunnerError;
-pub use export::{
-    Difference, ExportSubject, Origin, Runtime, Verified, policy_bytes, stem, verify,
-};
+pub use export::{Difference, ExportSubject, Origin, Verified, policy_bytes, stem, verify};
 pub use inputs::{load_dataset, load_splits, one_image_shape, open_dataset, plan, preprocessing};
 pub use model::{ModelSource, load_model};
 pub use prepared::Prepared;

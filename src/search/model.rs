@@ -127,7 +127,16 @@ impl Model {
         let mut digest = Sha256::new();
         digest.update(&bytes);
         let named = |source| ModelError::Network { path: name.clone(), source };
-        let mut graph = Graph::from_bytes(bytes, folder).map_err(named)?.with_first_output();
+        let mut graph = Graph::from_bytes(bytes, folder).map_err(named)?;
+        if let [first, others @ ..] = graph.outputs()
+            && !others.is_empty()
+        {
+            let (first, others) = (graph.tensor_name(*first), others.len());
+            tracing::warn!(
+                "{name} is judged by the first of its outputs, {first}; {others} more are left out"
+            );
+            graph = graph.with_first_output();
+        }
         if let Some(path) = options.weights {
             let bytes = read(path)?;
             digest.update(&bytes);

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashSet};
 
 use super::{
+    coded::{self, QONNX_DOMAIN},
     file::{OnnxFile, Stored},
     proto::{
         GraphProto, ModelProto, NodeProto, OperatorSetIdProto, StringStringEntryProto, TensorProto,
@@ -11,7 +12,6 @@ use super::{
         tensor_shape_proto::{Dimension, dimension::Value as DimValue},
         type_proto::{Tensor as TensorType, Value as TypeValue},
     },
-    quantized::{self, QONNX_DOMAIN},
     write,
 };
 use crate::network::{
@@ -69,7 +69,7 @@ impl Graph {
     ) -> Result<OnnxFile, NetworkError> {
         let mut writer = Writer::new(self, form);
         for (tensor, array) in self.constants() {
-            if !quantized::constant(&mut writer, tensor, array) {
+            if !coded::constant(&mut writer, tensor, array) {
                 writer.initializers.push(tensor_message(self.tensor_name(tensor), array));
             }
         }

@@ -102,7 +102,15 @@ fn io_error(path: &Path, source: std::io::Error) -> NetworkError {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use crate::network::{Array, Graph, Op};
+
+    fn are_read_back(graph: &Graph, path: &Path) -> bool {
+        let again = Graph::load(path).unwrap();
+        let value = |tensor| again.constant(again.tensor_named(graph.tensor_name(tensor))?);
+        graph.constants().all(|(tensor, array)| value(tensor) == Some(array))
+    }
 
     #[test]
     fn tensors_beside_the_file_are_read_back() {
@@ -120,9 +128,9 @@ mod tests {
         file.clone().save_with(&path, 4000).unwrap();
         let data = std::fs::metadata(folder.path().join("net.onnx.data")).unwrap();
         assert_eq!(data.len(), 4096 + 2400);
-        assert_eq!(Graph::load(&path).unwrap(), graph);
+        assert!(are_read_back(&graph, &path));
         file.save_with(&path, 5000).unwrap();
         assert!(std::fs::metadata(&path).unwrap().len() > 4800);
-        assert_eq!(Graph::load(&path).unwrap(), graph);
+        assert!(are_read_back(&graph, &path));
     }
 }

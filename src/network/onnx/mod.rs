@@ -4,6 +4,7 @@
 //! where each comes after what it reads. `ops` says what each ONNX operation becomes;
 //! whatever follows from constants alone is computed on the way. [`export`] writes a graph.
 
+mod coded;
 mod export;
 mod external;
 mod file;
@@ -14,7 +15,7 @@ mod node;
 mod ops;
 mod order;
 mod proto;
-mod quantized;
+mod roundings;
 mod tensor;
 mod write;
 

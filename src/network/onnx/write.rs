@@ -3,7 +3,7 @@
 use super::{
     export::{Writer, data_type, tensor_message},
     proto::{AttributeProto, NodeProto, attribute_proto::AttributeType},
-    quantized,
+    roundings,
 };
 use crate::network::{
     array::Array,
@@ -16,7 +16,7 @@ use crate::network::{
 /// Writes one node as one ONNX node, or two for a product with a bias.
 pub(super) fn node(writer: &mut Writer<'_>, node: &Node) -> Result<(), NetworkError> {
     if node.op.rounds() {
-        return quantized::rounding(writer, node);
+        return roundings::write(writer, node);
     }
     if matches!(node.op, Op::Quantize { .. } | Op::Dequantize { .. }) {
         return Err(unsupported(node, "roundings with one scale a tensor can be written"));

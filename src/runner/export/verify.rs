@@ -21,12 +21,6 @@ const SCRIPT: &str = include_str!("verify_onnx.py");
 /// What the script ends with where a package is missing.
 const MISSING: i32 = 3;
 
-/// The Python that has ONNX Runtime.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Runtime {
-    pub python: PathBuf,
-}
-
 /// How a file does in ONNX Runtime.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Verified {
@@ -77,27 +71,27 @@ enum Way {
 
 /// Runs a file in ONNX Runtime and `graph` here, on the same images.
 ///
-/// - `graph`: what the file holds, its inputs as the file has them
-/// - `joined`: the same, or with its inputs in one
+/// - `graph`: what the file holds, its inputs joined to one where there are several
+/// - `python`: the program that has ONNX Runtime
 ///
 /// # Errors
 /// [`RunnerError::Verify`] where Python or ONNX Runtime is missing, or refuses the file.
 pub fn verify(
     file: &Path,
-    joined: &Graph,
+    graph: &Graph,
     images: &Images,
     settings: EvaluationSettings,
-    runtime: &Runtime,
+    python: &Path,
 ) -> Result<Verified, RunnerError> {
     let tensor = images.to_tensor();
-    let evaluator = Evaluator::new(joined, &tensor, images.labels(), settings)?;
+    let evaluator = Evaluator::new(graph, &tensor, images.labels(), settings)?;
     let (quality, wall_s) = (evaluator.float().quality, evaluator.float().wall_s);
     let own = evaluator.outputs()?;
     let rows = Array::from_tensor(&tensor).map_err(QuantizationError::from)?;
-    let inputs = joined.split_inputs(&rows).map_err(QuantizationError::from)?;
+    let inputs = graph.split_inputs(&rows).map_err(QuantizationError::from)?;
     let folder = tempfile::tempdir().map_err(|source| verify_error(source.to_string()))?;
     write_inputs(folder.path(), &inputs).map_err(|source| verify_error(source.to_string()))?;
-    let report = run_script(file, folder.path(), runtime)?;
+    let report = run_script(file, folder.path(), python)?;
     let difference = |name: &str| -> Result<Result<Difference, String>, RunnerError> {
         let way = report.ways.get(name).ok_or_else(|| verify_error("it gave no outputs".into()))?;
         let (file, wall_s) = match way {
@@ -178,10 +172,10 @@ fn write_inputs(folder: &Path, inputs: &[(String, Array)]) -> std::io::Result<()
     std::fs::write(folder.join("verify_onnx.py"), SCRIPT)
 }
 
-fn run_script(file: &Path, folder: &Path, runtime: &Runtime) -> Result<Report, RunnerError> {
-    let python = runtime.python.display();
+fn run_script(file: &Path, folder: &Path, python: &Path) -> Result<Report, RunnerError> {
     let script = folder.join("verify_onnx.py");
-    let output = Command::new(&runtime.python).arg(script).arg(file).arg(folder).output();
+    let output = Command::new(python).arg(script).arg(file).arg(folder).output();
+    let python = python.display();
     let output = output.map_err(|error| {
         verify_error(format!("{python} cannot be run ({error}); name one: --python PROGRAM"))
     })?;
