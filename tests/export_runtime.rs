@@ -11,13 +11,13 @@ use network_common::{reference, shared};
 use python_common::python_with;
 use serde_json::{Value, json};
 
-/// A model, its images, the fewest bits of a layer, and the share of images that need the same
-/// class. Of 300 images one is 0.3 %, and some lie between two classes: in 50 layers the last
+/// A model, its images, the fewest bits of a layer, the share of images that need the same class,
+/// and images that it runs on once qonnx has converted it. Of 300 images one is 0.3 %, and some lie between two classes: in 50 layers the last
 /// digits of sums decide there.
-const MODELS: [(&str, &str, u64, f64); 3] = [
-    ("digits_cnn", "digits/digits.csv.gz", 3, 0.999),
-    ("resnet20_cifar10", "cifar10", 3, 0.999),
-    ("efficientnet_lite0_imagenet", "imagenet_sample", 6, 0.98),
+const MODELS: [(&str, &str, u64, f64, Option<&str>); 3] = [
+    ("digits_cnn", "digits/digits.csv.gz", 3, 0.999, Some("800")),
+    ("resnet20_cifar10", "cifar10", 3, 0.999, Some("2000")),
+    ("efficientnet_lite0_imagenet", "imagenet_sample", 6, 0.98, None),
 ];
 
 fn haq(folder: &Path, arguments: &[&str]) -> Value {
@@ -53,7 +53,7 @@ fn exported_networks_give_the_same_classes_in_onnx_runtime() {
     let Some(python) = python_with("runtime-venv", &["onnxruntime==1.32.0", "qonnx==1.0.0"]) else {
         return;
     };
-    for (name, data, fewest, least_agreement) in MODELS {
+    for (name, data, fewest, least_agreement, converted) in MODELS {
         let model = shared(&format!("models/{name}.onnx"));
         let (Some(model), Some(data)) = (model, shared(data)) else { return };
         let folder = tempfile::tempdir().unwrap();
@@ -67,9 +67,7 @@ fn exported_networks_give_the_same_classes_in_onnx_runtime() {
         println!("{name}: {plain}, optimised {}", exported["verified"]["optimised"]);
         assert!(plain["agreement"].as_f64().unwrap() >= least_agreement, "{name}: {plain}");
 
-        if name.starts_with("efficientnet") {
-            continue;
-        }
+        let Some(converted) = converted else { continue };
         // Through another's eyes: what qonnx makes of the other form is the same network.
         let target = ["--out", "qonnx.onnx", "--format", "qonnx", "--target", "finn"];
         haq(folder, &[&subject[..], &target].concat());
@@ -78,7 +76,7 @@ fn exported_networks_give_the_same_classes_in_onnx_runtime() {
         let output = convert.current_dir(folder).output().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         std::fs::copy(folder.join("qonnx.json"), folder.join("qcdq.json")).unwrap();
-        let images = ["--images", "2000"];
+        let images = ["--images", converted];
         let verify = ["verify", "qcdq.onnx", "--data", data, "--python", python];
         let verified = haq(folder, &[&verify[..], &images].concat());
         let plain = &verified["plain"];
