@@ -157,6 +157,19 @@ impl InputArgs {
     }
 }
 
+/// How a network is rounded.
+#[derive(Debug, Clone, Copy, Args)]
+pub struct RecipeArgs {
+    #[arg(
+        long,
+        default_value_t = Method::default(),
+        value_name = "NAME",
+        help = method_names("Recipe that quantizes"),
+        long_help = method_lines("Recipe that quantizes")
+    )]
+    pub method: Method,
+}
+
 /// How evaluations run on this machine; changes no result.
 #[derive(Debug, Clone, Args)]
 pub struct MachineArgs {

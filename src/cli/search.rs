@@ -97,7 +97,7 @@ fn request(args: &SearchArgs, hw: &str) -> anyhow::Result<SearchRequest> {
         weight_bits: args.weight_bits.clone(),
         activation_bits: args.activation_bits.clone(),
         pins: args.pin.clone(),
-        method: args.method,
+        method: args.recipe.method,
         weight_losses: args.weight_losses,
         episode_finetune: args.episode_finetune,
         batch: args.batch,

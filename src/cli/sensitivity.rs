@@ -80,7 +80,7 @@ pub fn run(global: &Global, args: &SensitivityArgs) -> anyhow::Result<Ending> {
     };
     let hessian = HessianRequest { probes: args.probes, images: args.hessian_images };
     let request = SensitivityRequest {
-        method: (args.method.to_string(), args.method),
+        method: (args.recipe.method.to_string(), args.recipe.method),
         bits: args.bits.iter().collect(),
         operands: Operand::ALL.into_iter().filter(|one| args.tensors.contains(one)).collect(),
         hessian: args.hessian.then_some(hessian),

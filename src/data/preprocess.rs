@@ -341,17 +341,7 @@ mod tests {
     use super::*;
 
     fn preprocessing(mean: &[f32]) -> Preprocessing {
-        Preprocessing {
-            scale_max: 255.0,
-            mean: mean.to_vec(),
-            std: vec![1.0],
-            bgr: false,
-            layout: Layout::Nchw,
-            resize: None,
-            crop: None,
-            interpolation: Interpolation::default(),
-            classes: None,
-        }
+        Preprocessing { scale_max: 255.0, mean: mean.to_vec(), ..Preprocessing::none() }
     }
 
     fn bytes(channels: usize, height: usize, width: usize, values: &[u8]) -> RawImage {

@@ -106,7 +106,8 @@ impl Graph {
         self
     }
 
-    /// The graph without its roundings of tensors; constants stay as they are.
+    /// The graph without its roundings of tensors; constants keep their numbers, which are codes of
+    /// nothing any more.
     #[must_use]
     pub fn without_roundings(mut self) -> Self {
         let is_rounding = |node: &Node| node.op.rounds();
@@ -119,6 +120,7 @@ impl Graph {
             self.outputs.iter_mut().filter(|output| **output == to).for_each(|o| *o = from);
         }
         self.nodes.retain(|node| !is_rounding(node));
+        self.codings.clear();
         self
     }
 
@@ -155,7 +157,10 @@ impl Graph {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::network::attributes::{Grid, Unary};
+    use crate::network::{
+        attributes::{Grid, Unary},
+        coding::Coding,
+    };
 
     #[test]
     fn every_reader_reads_what_is_inserted() {
@@ -196,8 +201,12 @@ mod tests {
         let rounded = graph.draw(Op::FakeQuantize(grid), &[x]);
         let relu = graph.draw(Op::Relu, &[rounded]);
         graph.draw(Op::FakeQuantize(grid), &[relu]);
+        let levels = graph.add_constant("w", Array::f32(vec![1], [0.5]));
+        let coding = Coding::of_rows([0.5].into(), 8);
+        graph.set_rounded(levels, Array::f32(vec![1], [1.5]), coding);
         let plain = graph.without_roundings();
         assert_eq!((plain.nodes().len(), plain.outputs()), (1, [relu].as_slice()));
+        assert!(plain.constant(levels).is_some() && plain.coding(levels).is_none());
         assert_eq!(plain.nodes()[0].inputs, [Some(x)]);
     }
 

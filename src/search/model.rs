@@ -86,10 +86,12 @@ pub struct ModelOptions<'a> {
     pub weights: Option<&'a Path>,
     /// Given the names of the network's inputs and their declarations, the shape of one sample of
     /// each: they are then joined to one. None leaves the inputs as they are.
-    #[expect(clippy::type_complexity, reason = "said once")]
-    pub sample_shapes:
-        Option<&'a dyn Fn(&[(&str, &GraphInput)]) -> Result<Option<Vec<Vec<usize>>>, ModelError>>,
+    pub sample_shapes: Option<&'a SampleShapes<'a>>,
 }
+
+/// From the inputs' names and declarations to one shape each.
+pub type SampleShapes<'a> =
+    dyn Fn(&[(&str, &GraphInput)]) -> Result<Option<Vec<Vec<usize>>>, ModelError> + 'a;
 
 impl Model {
     /// Reads a file, or the embedded network where none is given.

@@ -4,11 +4,10 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
-use super::{FeedArgs, InputArgs, MachineArgs, method_lines, method_names};
+use super::{FeedArgs, InputArgs, MachineArgs, RecipeArgs};
 use crate::{
     domain::LayerBits,
     export::Target,
-    quantization::Method,
     search::{Pins, parse_layer_bits},
 };
 
@@ -51,14 +50,8 @@ pub struct ExportArgs {
     pub pin: Option<Pins>,
     #[command(flatten)]
     pub input: InputArgs,
-    #[arg(
-        long,
-        default_value_t = Method::default(),
-        value_name = "NAME",
-        help = method_names("Recipe that quantizes"),
-        long_help = method_lines("Recipe that quantizes")
-    )]
-    pub method: Method,
+    #[command(flatten)]
+    pub recipe: RecipeArgs,
     /// Which images land in which split
     #[arg(long, default_value_t = 0, value_name = "N")]
     pub seed: u64,

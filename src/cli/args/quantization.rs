@@ -4,11 +4,13 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::{InputArgs, MachineArgs, SplitName, at_least_one, method_lines, method_names};
+use super::{
+    InputArgs, MachineArgs, RecipeArgs, SplitName, at_least_one, method_lines, method_names,
+};
 use crate::{
     cli::quantize::MethodList,
     domain::{LayerBits, Measure, Operand},
-    quantization::{KernelChoice, Method},
+    quantization::KernelChoice,
     search::{BitList, Pins, parse_layer_bits},
 };
 
@@ -23,14 +25,8 @@ pub struct EvaluateArgs {
     /// Exceptions: first=8,last=8 or NAME=W/A
     #[arg(long, value_name = "PINS", requires = "bits")]
     pub pin: Option<Pins>,
-    #[arg(
-        long,
-        default_value_t = Method::default(),
-        value_name = "NAME",
-        help = method_names("Recipe that quantizes"),
-        long_help = method_lines("Recipe that quantizes")
-    )]
-    pub method: Method,
+    #[command(flatten)]
+    pub recipe: RecipeArgs,
     /// Also run it on integers alone, beside the float network that rounds at the same places:
     /// int8 or packed, which counts bits of layers below 8
     #[arg(long, value_name = "KERNELS", num_args = 0..=1, default_missing_value = "int8")]
@@ -128,14 +124,8 @@ pub struct SensitivityArgs {
     /// Which of a layer's tensors: weights, activations
     #[arg(long, value_delimiter = ',', default_values = ["weights", "activations"], value_name = "TENSORS")]
     pub tensors: Vec<Operand>,
-    #[arg(
-        long,
-        default_value_t = Method::default(),
-        value_name = "NAME",
-        help = method_names("Recipe that rounds"),
-        long_help = method_lines("Recipe that rounds")
-    )]
-    pub method: Method,
+    #[command(flatten)]
+    pub recipe: RecipeArgs,
     /// Images to judge on
     #[arg(long, value_enum, default_value = "search")]
     pub split: SplitName,

@@ -4,10 +4,9 @@ use std::{path::PathBuf, str::FromStr};
 
 use clap::Args;
 
-use super::{InputArgs, MachineArgs, method_lines, method_names};
+use super::{InputArgs, MachineArgs, RecipeArgs};
 use crate::{
     domain::{BudgetRequest, Measure, Strategy},
-    quantization::Method,
     search::{BitList, Pins, WeightLosses},
 };
 
@@ -100,14 +99,8 @@ pub struct SearchArgs {
     /// Layers with fixed bits: first=8,last=8 or NAME=W/A or none
     #[arg(long, default_value_t = Pins::first_and_last(), value_name = "PINS")]
     pub pin: Pins,
-    #[arg(
-        long,
-        default_value_t = Method::default(),
-        value_name = "NAME",
-        help = method_names("Recipe that quantizes"),
-        long_help = method_lines("Recipe that quantizes")
-    )]
-    pub method: Method,
+    #[command(flatten)]
+    pub recipe: RecipeArgs,
     /// What rounding a layer's weights is taken to lose where a strategy asks: measured as KL from
     /// float, or hessian: worked out from the trace of the Hessian, as HAWQ does
     #[arg(long, default_value_t, value_name = "SOURCE")]

@@ -47,16 +47,17 @@ impl Subject {
         let BitsArgs { policy: file, bits, .. } = &args.bits;
         let policy = policy(&model, file.as_deref(), *bits, args.pin.as_ref())?;
         let calibration = dataset.load(Split::Calibration)?;
-        let quantizer = Quantizer::calibrate(model.graph, &calibration.to_tensor(), args.method)?;
+        let quantizer =
+            Quantizer::calibrate(model.graph, &calibration.to_tensor(), args.recipe.method)?;
         Ok(Self {
             quantized: quantizer.apply(&policy)?,
             float: quantizer.graph().clone(),
             layers: quantizer.layers().to_vec(),
             weight_grids: quantizer.weight_grids(&policy)?,
             policy,
-            method: args.method.to_string(),
+            method: args.recipe.method.to_string(),
             n_calibrated: Some(calibration.len()),
-            range: args.method.activation_range,
+            range: args.recipe.method.activation_range,
             calibration,
         })
     }
@@ -78,7 +79,7 @@ impl Subject {
             policy: network.policy(),
             method: "finetune".into(),
             n_calibrated: None,
-            range: args.method.activation_range,
+            range: args.recipe.method.activation_range,
             calibration: dataset.load(Split::Calibration)?,
         })
     }
@@ -101,7 +102,7 @@ impl Subject {
             policy: stored.policy,
             method: "as stored".into(),
             n_calibrated: None,
-            range: args.method.activation_range,
+            range: args.recipe.method.activation_range,
             calibration: dataset.load(Split::Calibration)?,
         })
     }
