@@ -10,6 +10,7 @@ use crate::{
         args::{Global, ImportArgs},
         exit::{Ending, UsageError},
         output,
+        session::policy_file,
     },
     domain::{Bits, BitwidthPolicy, LayerBits},
     export::{PolicyFile, bits_of_encodings},
@@ -50,11 +51,7 @@ fn of_network(path: &Path) -> anyhow::Result<PolicyFile> {
         let file: PolicyFile = serde_json::from_str(text).ok()?;
         file.policy_for(path, &names).ok().map(|_| file)
     });
-    let of_codes = || PolicyFile {
-        model: Some(model.name.clone()),
-        model_digest: Some(model.digest.clone()),
-        ..PolicyFile::new(&names, &stored.policy)
-    };
+    let of_codes = || policy_file(&model, &stored.policy);
     Ok(made_with.unwrap_or_else(of_codes).with_levels(&stored.graph))
 }
 
@@ -82,9 +79,5 @@ fn of_json(args: &ImportArgs) -> anyhow::Result<PolicyFile> {
     let known = |bits: Option<u8>| bits.and_then(Bits::new).unwrap_or(Bits::EIGHT);
     let layers = found.into_iter().map(|[w, a]| LayerBits::new(known(w), known(a)));
     let policy = with_shared_tensors(&model.layers, BitwidthPolicy::new(layers.collect()));
-    Ok(PolicyFile {
-        model: Some(model.name.clone()),
-        model_digest: Some(model.digest.clone()),
-        ..PolicyFile::new(&model.layer_names(), &policy)
-    })
+    Ok(policy_file(&model, &policy))
 }

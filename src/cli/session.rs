@@ -95,6 +95,15 @@ pub fn policy(
     Ok(pinned_policy(&model.layers, bits, &pins).map_err(UsageError)?)
 }
 
+/// The policy file of a network.
+pub fn policy_file(model: &Model, policy: &BitwidthPolicy) -> PolicyFile {
+    PolicyFile {
+        model: Some(model.name.clone()),
+        model_digest: Some(model.digest.clone()),
+        ..PolicyFile::new(&model.layer_names(), policy)
+    }
+}
+
 /// The network of a file that `haq finetune` wrote for this model.
 pub fn tuned_network(path: &Path, model: &Model) -> anyhow::Result<TunedNetwork> {
     let shown = path.display().to_string();

@@ -139,19 +139,19 @@ impl Arrays {
             if !array.number.is_float() && !array.numbers().all(exact) {
                 return Err(refuse(format!("holds whole numbers beyond {LARGEST_WHOLE_NUMBER}")));
             }
-            let n = array.shape.first().copied().unwrap_or(0);
-            let expected = parts.first().map_or(n, |(n, _)| *n);
+            let n = n_samples(&array);
+            let expected = parts.first().map_or(n, n_samples);
             if n == 0 {
                 return Err(DataError::Empty { path: path.to_owned(), what: "samples" });
             }
             if n != expected {
                 return Err(refuse(format!("has {n} samples; `{}` has {expected}", names[0])));
             }
-            parts.push((n, array));
+            parts.push(array);
         }
         let labels = take(LABELS).filter(|_| !names.iter().any(|name| name == LABELS));
         let labels = labels.map(|labels| read_labels(path, &labels)).transpose()?;
-        let n = parts.first().map_or(0, |(n, _)| *n);
+        let n = parts.first().map_or(0, n_samples);
         if let Some(labels) = labels.as_ref().map(Vec::len).filter(|&labels| labels != n) {
             return Err(DataError::LabelCount { path: path.to_owned(), images: n, labels });
         }
@@ -207,13 +207,17 @@ fn read_named(path: &Path, names: &[&str]) -> Result<Named, DataError> {
     }
 }
 
+fn n_samples(array: &StoredArray) -> usize {
+    array.shape.first().copied().unwrap_or(0)
+}
+
 /// Row by row what each array has in this row, and how much that is.
-fn side_by_side(n: usize, parts: &[(usize, StoredArray)]) -> (Vec<f32>, usize) {
-    let widths: Vec<usize> = parts.iter().map(|(_, a)| a.shape[1..].iter().product()).collect();
+fn side_by_side(n: usize, parts: &[StoredArray]) -> (Vec<f32>, usize) {
+    let widths: Vec<usize> = parts.iter().map(|a| a.shape[1..].iter().product()).collect();
     let width = widths.iter().sum();
     let mut values = vec![0.0; n * width];
     let mut start = 0;
-    for ((_, array), own) in parts.iter().zip(widths) {
+    for (array, own) in parts.iter().zip(widths) {
         for (at, number) in array.numbers().enumerate() {
             values[at / own * width + start + at % own] = number as f32;
         }

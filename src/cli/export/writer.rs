@@ -12,6 +12,7 @@ use crate::{
     cli::{
         args::{ExportArgs, ExportFormat},
         exit::UsageError,
+        session::policy_file,
     },
     data::Dataset,
     export::{AimetVersion, Change, PolicyFile, aimet_encodings},
@@ -80,10 +81,8 @@ impl Writer<'_> {
     fn policy_file(&self) -> PolicyFile {
         PolicyFile {
             run: self.subject.origin.run,
-            model: Some(self.model.name.clone()),
-            model_digest: Some(self.model.digest.clone()),
             profile: self.subject.origin.profile.clone(),
-            ..PolicyFile::new(&self.model.layer_names(), &self.subject.policy)
+            ..policy_file(self.model, &self.subject.policy)
         }
     }
 
