@@ -2,7 +2,10 @@
 
 use std::{fs, path::Path};
 
-use haq::data::{DataSpec, Images, Splits};
+use haq::{
+    data::{DataSource, DataSpec, Images, Preprocessing, Splits, sample_shapes},
+    network::{Array, TensorFile},
+};
 use tempfile::TempDir;
 
 use crate::*;
@@ -275,4 +278,35 @@ fn a_flat_input_takes_vectors_and_a_channels_last_input_is_permuted() {
         assert_eq!(splits.test.to_tensor().size(), [3, 32, 32, 3]);
         assert_eq!(values(&splits.test)[..3], expected, "{order}");
     }
+}
+
+#[test]
+fn arrays_by_the_networks_input_names_make_one_sample() {
+    let folder = TempDir::new().expect("a folder");
+    let path = folder.path().join("samples.safetensors");
+    let counted = |from: usize, n: usize| (from..from + n).map(|x| x as f32).collect::<Vec<_>>();
+    let file = |n_second: usize| {
+        let first = Array::f32(vec![12, 2], counted(0, 24));
+        let second = Array::f32(vec![n_second, 1, 3], counted(100, 3 * n_second));
+        let arrays = [("ids".into(), first), ("mask".into(), second)].into();
+        TensorFile { arrays, texts: Default::default() }.to_bytes()
+    };
+    fs::write(&path, file(12)).expect("written");
+    assert_eq!(sample_shapes(&path, &["mask", "ids"]).unwrap(), Some(vec![vec![1, 3], vec![2]]));
+    assert_eq!(sample_shapes(&path, &["ids", "other"]).unwrap(), None);
+    let names = vec!["ids".to_owned(), "mask".to_owned()];
+    let source = DataSource::Arrays { path: path.clone(), names };
+    let spec = DataSpec { source, preprocessing: Preprocessing::none(), ..at(&path) };
+    let splits = Splits::load(&spec, &[None, Some(5)], None).expect("a dataset");
+    let rows: Vec<f32> =
+        [&splits.calibration, &splits.search, &splits.test].into_iter().flat_map(values).collect();
+    assert_eq!(rows.len(), 12 * 5);
+    for row in rows.chunks(5) {
+        let sample = row[0] / 2.0;
+        let mask = 100.0 + 3.0 * sample;
+        assert_eq!(row, [2.0 * sample, 2.0 * sample + 1.0, mask, mask + 1.0, mask + 2.0]);
+    }
+    fs::write(&path, file(11)).expect("written");
+    let message = Splits::load(&spec, &[None, Some(5)], None).unwrap_err().to_string();
+    assert!(message.contains("has 11 samples; `ids` has 12"), "{message}");
 }
