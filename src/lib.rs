@@ -2,8 +2,8 @@
 //!
 //! In reading order: [`domain`] has the nouns; [`network`], [`data`] and [`quantization`] turn
 //! bits into measured quality; [`search`] proposes policies with the agent and costs them with
-//! the simulator; [`store`] keeps every episode; [`runner`] joins search and store;
-//! [`report`] and [`export`] show what was found; [`cli`] is the terminal.
+//! the simulator; [`store`] keeps every episode; [`queue`] says who works next; [`runner`] joins search and
+//! store; [`report`] and [`export`] show what was found; [`cli`] is the terminal.
 
 pub mod cli;
 pub mod data;
@@ -11,6 +11,7 @@ pub mod domain;
 pub mod export;
 pub mod network;
 pub mod quantization;
+pub mod queue;
 pub mod report;
 pub mod runner;
 pub mod search;

@@ -6,6 +6,7 @@ mod budget;
 mod explanation;
 mod front;
 mod hypervolume;
+mod job;
 mod measurement;
 mod policy;
 mod quality;
@@ -17,6 +18,7 @@ pub use explanation::{BitChange, LayerExplanation, Reason};
 pub use front::pareto_front;
 pub use haq_simulator::{Bits, Bound, Cost, CostKind, Layer, LayerBits, LayerCost, LayerKind};
 pub use hypervolume::hypervolume;
+pub use job::{JobEnding, JobId, JobState, JobTicket, NewJob, StopWish};
 pub use measurement::{
     HessianTrace, MethodKey, Operand, QuantizationRecord, SensitivityRecord, SubjectDescription,
 };

@@ -15,7 +15,7 @@ use super::{
     owner::Owner,
     rows::{SqlxResult, json, word},
 };
-use crate::domain::{Budget, CostKind, Measure, RunDescription, RunId, RunState};
+use crate::domain::{Budget, CostKind, JobTicket, Measure, RunDescription, RunId, RunState};
 
 /// The runs this store may write; dropping a heartbeat ends it.
 #[derive(Debug, Default)]
@@ -71,6 +71,7 @@ impl Store {
     pub async fn claim(&self, run: RunId) -> Result<(), StoreError> {
         let path = self.path();
         let mut transaction = self.begin().await?;
+        self.check_ticket(&mut transaction).await?;
         let (row, state) = self.idle_run(&mut transaction, run).await?;
         if state == RunState::Completed {
             return Err(StoreError::CannotGoOn { run, state });
@@ -80,6 +81,26 @@ impl Store {
         transaction.commit().await.at(path)?;
         self.hold(run, claim);
         Ok(())
+    }
+
+    /// The number of the job that this process works on, if it is a job's worker.
+    ///
+    /// # Errors
+    /// [`StoreError::JobLost`] when the job was given to another meanwhile.
+    pub(super) async fn check_ticket(
+        &self,
+        connection: &mut SqliteConnection,
+    ) -> Result<Option<RunId>, StoreError> {
+        let Some(JobTicket { job, fence }) = self.inner.ticket else { return Ok(None) };
+        let ours: bool = sqlx::query_scalar(
+            "SELECT EXISTS (SELECT 1 FROM jobs WHERE id = ? AND claim = ? AND state = 'running')",
+        )
+        .bind(job)
+        .bind(fence)
+        .fetch_one(connection)
+        .await
+        .at(self.path())?;
+        if ours { Ok(Some(job)) } else { Err(StoreError::JobLost { job }) }
     }
 
     /// The row of a run that no process works on.

@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::domain::{RunId, RunState, TuningId};
+use crate::domain::{JobId, JobState, RunId, RunState, TuningId};
 
 /// Every failure of the store; each names the file or the run.
 #[derive(Debug, thiserror::Error)]
@@ -131,11 +131,51 @@ pub enum StoreError {
     )]
     TuningLost { tuning: TuningId },
 
+    #[error("there is no job {job} in {path}: no search of this number was handed to the service")]
+    UnknownJob { path: PathBuf, job: JobId },
+
+    #[error("search {job} is {state}; there is nothing left to stop")]
+    JobEnded { job: JobId, state: JobState },
+
+    #[error("search {job} is {state}; only a paused, cancelled or failed search can go on")]
+    JobCannotResume { job: JobId, state: JobState },
+
+    #[error("search {job} is running; cancel it first")]
+    JobRunning { job: JobId },
+
+    #[error("job {job} was given to another process meanwhile; nothing was written")]
+    JobLost { job: JobId },
+
+    #[error(
+        "this submission key was used for search {job}, which asked for something else; use a new \
+         key for a new search"
+    )]
+    SubmissionKeyUsed { job: JobId },
+
+    #[error("there is a token named {name:?} already; revoke it first, or choose another name")]
+    TokenExists { name: String },
+
+    #[error("there is no token named {name:?}; `haq token list` shows those there are")]
+    UnknownToken { name: String },
+
     #[error("{path}: {source}")]
     Database { path: PathBuf, source: sqlx::Error },
 }
 
 impl StoreError {
+    /// Whether the database cannot be written for now, for want of space or permission: what was
+    /// asked may well be done later.
+    pub fn is_storage_trouble(&self) -> bool {
+        matches!(
+            self,
+            Self::DiskFull { .. }
+                | Self::InputOutput { .. }
+                | Self::ReadOnly { .. }
+                | Self::Busy { .. }
+                | Self::CannotOpen { .. }
+        )
+    }
+
     /// Names what SQLite means, by its result codes (<https://sqlite.org/rescode.html>).
     pub(super) fn from_sqlite(path: &Path, error: sqlx::Error) -> Self {
         let path = path.to_owned();

@@ -1,5 +1,5 @@
 //! Who works on a row that is stored as running: taken over with a higher number, told to be
-//! alive by a heartbeat, given up when the heartbeat stops. Runs and tunings are held alike.
+//! alive by a heartbeat, given up when the heartbeat stops. Runs, tunings and jobs are held alike.
 
 use std::{
     sync::Arc,
@@ -21,6 +21,7 @@ const HEARTBEAT: Duration = Duration::from_secs(10);
 pub(super) enum Held {
     Run(i64),
     Tuning(i64),
+    Job(i64),
 }
 
 /// One statement for the table that the thing stands in.
@@ -29,6 +30,7 @@ macro_rules! of_table {
         match $held {
             Held::Run(id) => (concat!($before, "runs", $after), id),
             Held::Tuning(id) => (concat!($before, "tunings", $after), id),
+            Held::Job(id) => (concat!($before, "jobs", $after), id),
         }
     };
 }

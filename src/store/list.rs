@@ -45,7 +45,7 @@ pub enum RunSort {
 }
 
 impl RunSort {
-    const fn column(self) -> &'static str {
+    pub(super) const fn column(self) -> &'static str {
         match self {
             RunSort::Id => "run",
             RunSort::Created => "created_at",

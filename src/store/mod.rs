@@ -2,12 +2,15 @@
 //!
 //! Start at [`Store::open`]. `migrations/README.md` describes the tables and views.
 
+mod annotations;
 mod artifacts;
 mod blocking;
 mod checkpoints;
 mod claims;
 mod episodes;
 mod error;
+mod events;
+mod jobs;
 mod lease;
 mod list;
 mod measurements;
@@ -16,7 +19,10 @@ mod owner;
 mod rows;
 mod run_sensitivities;
 mod runs;
+mod searches;
+mod tokens;
 mod tunings;
+mod uploads;
 
 use std::{
     path::{Path, PathBuf},
@@ -27,16 +33,22 @@ use std::{
 use error::At;
 use sqlx::{Sqlite, SqlitePool, Transaction};
 
+use crate::domain::JobTicket;
+
 pub use artifacts::Artifact;
 pub use blocking::BlockingStore;
 pub use checkpoints::{Checkpoint, SavedCheckpoint};
 pub use error::StoreError;
+pub use events::{Event, EventKind, Events};
 pub use lease::LEASE;
 pub use list::{BestSummary, ComparedRun, RunQuery, RunSort, RunSummary};
 pub use measurements::{StoredSubject, SubjectId};
 pub use run_sensitivities::RunSensitivities;
 pub use runs::Run;
+pub use searches::{SearchPage, SearchQuery, SearchSummary};
+pub use tokens::{Scope, TokenRecord};
 pub use tunings::{TuningClaim, TuningStep};
+pub use uploads::{Upload, UploadKind};
 
 /// One database file, open. Clones share it.
 ///
@@ -54,6 +66,9 @@ struct Inner {
     writer: Option<SqlitePool>,
     readers: SqlitePool,
     claims: claims::HeldClaims,
+    /// The job that this process works on, where it is a service's worker: the run it makes or
+    /// goes on with is the job's, and only while the job is.
+    ticket: Option<JobTicket>,
 }
 
 /// How long SQLite itself waits for another process's write before it says busy.

@@ -20,6 +20,7 @@ use super::{
     claims::HeldClaims,
     error::{self, At},
 };
+use crate::domain::JobTicket;
 
 static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
 
@@ -33,7 +34,19 @@ impl Store {
     /// Opens `path` for reading and writing; creates it where it does not exist, and
     /// upgrades an older schema after copying the file to `<path>.schema-<n>.backup`.
     pub async fn open(path: impl AsRef<Path>) -> Result<Self, StoreError> {
-        let path = path.as_ref().to_owned();
+        Self::open_with(path.as_ref().to_owned(), None).await
+    }
+
+    /// The same for the worker of a job: the run that it makes is the job's, and it writes only
+    /// while the ticket is the job's newest.
+    pub async fn open_for_job(
+        path: impl AsRef<Path>,
+        ticket: JobTicket,
+    ) -> Result<Self, StoreError> {
+        Self::open_with(path.as_ref().to_owned(), Some(ticket)).await
+    }
+
+    async fn open_with(path: PathBuf, ticket: Option<JobTicket>) -> Result<Self, StoreError> {
         check_writable(&path)?;
         let options = options(&path);
         let writer = SqlitePoolOptions::new()
@@ -49,7 +62,8 @@ impl Store {
             .max_connections(N_READERS)
             .connect_lazy_with(options.read_only(true));
         let claims = HeldClaims::default();
-        let store = Self { inner: Arc::new(Inner { path, writer: Some(writer), readers, claims }) };
+        let inner = Inner { path, writer: Some(writer), readers, claims, ticket };
+        let store = Self { inner: Arc::new(inner) };
         match store.prepare().await {
             Ok(()) => Ok(store),
             Err(error) => {
@@ -84,7 +98,7 @@ impl Store {
         let readers =
             SqlitePoolOptions::new().max_connections(N_READERS).connect_lazy_with(options);
         let claims = HeldClaims::default();
-        Ok(Self { inner: Arc::new(Inner { path, writer: None, readers, claims }) })
+        Ok(Self { inner: Arc::new(Inner { path, writer: None, readers, claims, ticket: None }) })
     }
 
     /// Identity, write-ahead log, schema: in this order, so that a file that is not ours

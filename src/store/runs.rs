@@ -43,7 +43,9 @@ impl Store {
     ) -> Result<RunId, StoreError> {
         let path = self.path();
         let mut transaction = self.begin().await?;
-        let run = insert_run(&mut transaction, description, evaluation_key).await.at(path)?;
+        let number = self.check_ticket(&mut transaction).await?;
+        let run =
+            insert_run(&mut transaction, number, description, evaluation_key).await.at(path)?;
         insert_layers(&mut transaction, run, &description.layers).await.at(path)?;
         write_run_quality(
             &mut transaction,
@@ -184,6 +186,7 @@ impl Store {
 
 async fn insert_run(
     connection: &mut SqliteConnection,
+    number: Option<RunId>,
     description: &RunDescription,
     evaluation_key: &str,
 ) -> SqlxResult<RunId> {
@@ -191,15 +194,16 @@ async fn insert_run(
         description.budget_requests.iter().map(ToString::to_string).collect();
     let owner = Owner::this_process();
     sqlx::query_scalar(
-        "INSERT INTO runs (model, model_digest, data, profile, strategy, measure, objective,
+        "INSERT INTO runs (id, model, model_digest, data, profile, strategy, measure, objective,
              seed, episodes_planned, batch, budget_requests, budgets,
              eight_bit_latency_s, eight_bit_energy_j, eight_bit_size_bytes,
              eight_bit_peak_memory_bytes, config, evaluation_key,
              owner_host, owner_process_space, owner_process_id, owner_process_start_ticks,
              heartbeat_unix_ms)
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
          RETURNING id",
     )
+    .bind(number)
     .bind(description.model.clone())
     .bind(description.model_digest.clone())
     .bind(description.data.clone())
