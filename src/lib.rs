@@ -3,7 +3,8 @@
 //! In reading order: [`domain`] has the nouns; [`network`], [`data`] and [`quantization`] turn
 //! bits into measured quality; [`search`] proposes policies with the agent and costs them with
 //! the simulator; [`store`] keeps every episode; [`queue`] says who works next; [`runner`] joins search and
-//! store; [`report`] and [`export`] show what was found; [`cli`] is the terminal.
+//! store; [`report`] and [`export`] show what was found; [`service`] answers over HTTP and [`cli`] in the
+//! terminal.
 
 pub mod cli;
 pub mod data;
@@ -15,4 +16,5 @@ pub mod queue;
 pub mod report;
 pub mod runner;
 pub mod search;
+pub mod service;
 pub mod store;

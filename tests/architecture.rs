@@ -22,9 +22,11 @@ const MAY_USE: &[(&str, &[&str])] = &[
         "runner",
         &["search", "store", "report", "export", "quantization", "network", "data", "domain"],
     ),
+    ("service", &["runner", "search", "store", "report", "queue", "data", "domain"]),
     (
         "cli",
         &[
+            "service",
             "runner",
             "search",
             "store",
@@ -43,11 +45,15 @@ const ONLY_IN: &[(&str, &[&str])] = &[
     ("tch", &["network", "data", "quantization", "cli"]),
     ("haq_agent", &["search"]),
     ("haq_kernels", &["network"]),
-    ("haq_simulator", &["domain", "search", "runner", "cli"]),
+    ("haq_simulator", &["domain", "search", "runner", "service", "cli"]),
     ("sqlx", &["store"]),
     ("plotters", &["report"]),
     ("prost", &["network"]),
     ("clap", &["cli"]),
+    ("axum", &["service"]),
+    ("hyper", &["service"]),
+    ("utoipa", &["service", "runner"]),
+    ("ureq", &["cli"]),
     ("indicatif", &["cli"]),
 ];
 

@@ -3,9 +3,12 @@
 mod device;
 mod export;
 mod finetune;
+mod job;
 mod quantization;
 mod runs;
 mod search;
+mod serve;
+mod token;
 
 use std::path::PathBuf;
 
@@ -15,9 +18,12 @@ pub use self::{
     device::{HwCalibrateArgs, HwCommand, SimulateArgs},
     export::{ExportArgs, ExportFormat, ImportArgs, VerifyArgs},
     finetune::FinetuneArgs,
+    job::JobArgs,
     quantization::{BitsArgs, EvaluateArgs, QuantizeArgs, SensitivityArgs},
     runs::{ParetoArgs, ReportArgs, RunsCommand, RunsCompareArgs, RunsListArgs, RunsShowArgs},
     search::{ResumeArgs, SearchArgs},
+    serve::ServeArgs,
+    token::{TokenCommand, TokenCreateArgs, TokenScope},
 };
 use crate::{quantization::Method, runner::ModelSource};
 
@@ -107,6 +113,14 @@ pub enum Command {
     /// Hardware profiles: list, show, check, calibrate
     #[command(subcommand)]
     Hw(HwCommand),
+    /// Serve searches over HTTP: an API, live pages, a queue
+    Serve(ServeArgs),
+    /// Who may use the service from other machines
+    #[command(subcommand)]
+    Token(TokenCommand),
+    /// Work on one search of `haq serve`, which starts it
+    #[command(hide = true)]
+    Job(JobArgs),
     /// Completion script for a shell
     Completions(CompletionsArgs),
 }

@@ -1,6 +1,10 @@
 //! Exit codes, and which error gets which.
 
-use crate::{cli::output, runner::RunnerError, search::SearchError};
+use crate::{
+    cli::output,
+    runner::{self, RunnerError},
+    search::SearchError,
+};
 
 pub const DONE: u8 = 0;
 pub const FAILED: u8 = 1;
@@ -10,7 +14,9 @@ pub const BUDGET_NOT_REACHABLE: u8 = 3;
 /// Some of what was asked could not be done; the rest was.
 pub const PARTIAL: u8 = 4;
 /// Stopped by the user; the run can be resumed.
-pub const INTERRUPTED: u8 = 130;
+pub const INTERRUPTED: u8 = runner::INTERRUPTED_EXIT;
+/// Of a worker of `haq serve`: the database cannot be written for now.
+pub const STORAGE_TROUBLE: u8 = runner::STORAGE_TROUBLE_EXIT;
 
 /// How a subcommand ended when it did not fail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,6 +32,11 @@ pub enum Ending {
 #[error("{0}")]
 pub struct UsageError(pub String);
 
+/// The database cannot be written for now; what was asked may be done later.
+#[derive(Debug, thiserror::Error)]
+#[error("not for now")]
+pub struct StorageTrouble;
+
 /// Prints the error, where there is one, and gives the code the process ends with.
 pub fn code_of(result: anyhow::Result<Ending>) -> u8 {
     let error = match result {
@@ -39,6 +50,9 @@ pub fn code_of(result: anyhow::Result<Ending>) -> u8 {
     }
     output::print_error(&error);
     let causes = || error.chain();
+    if error.is::<StorageTrouble>() {
+        return STORAGE_TROUBLE;
+    }
     if causes().any(|cause| cause.is::<UsageError>()) {
         return USAGE;
     }

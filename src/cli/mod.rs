@@ -9,6 +9,7 @@ mod export;
 mod finetune;
 mod hw;
 mod import;
+mod job;
 mod model;
 mod output;
 mod pareto;
@@ -22,8 +23,10 @@ mod run_files;
 mod runs;
 mod search;
 mod sensitivity;
+mod serve;
 mod session;
 mod simulate;
+mod token;
 mod verify;
 mod workload;
 
@@ -61,6 +64,9 @@ pub fn main() -> ExitCode {
         Command::Verify(args) => verify::run(&cli.global, args),
         Command::Model(command) => model::run(&cli.global, command),
         Command::Hw(command) => hw::run(&cli.global, command),
+        Command::Serve(args) => serve::run(&cli.global, args),
+        Command::Token(command) => token::run(&cli.global, command),
+        Command::Job(args) => job::run(&cli.global, args),
         Command::Completions(args) => completions::run(args),
     };
     ExitCode::from(exit::code_of(result))

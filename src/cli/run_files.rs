@@ -5,11 +5,12 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use crate::{
-    export::{PolicyFile, PolicyMetrics},
+    export::PolicyFile,
     report::{
         self, BitsFigure, ConvergenceFigure, CostFigure, Figure, LearningFigure, ParetoFigure,
         ReportError, RunView,
     },
+    runner::policy_file_of,
     store::BlockingStore,
 };
 
@@ -88,20 +89,5 @@ fn draw(
 /// The best policy of a run, with what it reached.
 pub fn policy_file(view: &RunView) -> Option<PolicyFile> {
     let best = view.best()?;
-    let description = &view.description;
-    let names: Vec<&str> = description.layers.iter().map(|layer| layer.name.as_str()).collect();
-    let metrics = PolicyMetrics {
-        modelled_cost: best.cost,
-        quality_search: best.quality,
-        quality_test: view.result.best_test,
-    };
-    Some(PolicyFile {
-        run: Some(view.id),
-        model: Some(description.model.clone()),
-        model_digest: Some(description.model_digest.clone()),
-        profile: Some(description.profile.clone()),
-        budgets: description.budget_requests.clone(),
-        metrics: Some(metrics),
-        ..PolicyFile::new(&names, &best.policy)
-    })
+    Some(policy_file_of(view.id, &view.description, &view.result, best))
 }

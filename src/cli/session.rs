@@ -152,8 +152,9 @@ pub fn stop_flag(global: &Global, answer: &'static str) -> anyhow::Result<Arc<At
     Ok(flag)
 }
 
+/// Returns at Ctrl-C or a termination signal.
 #[cfg(unix)]
-async fn wait_for_signal() -> std::io::Result<()> {
+pub async fn wait_for_signal() -> std::io::Result<()> {
     use tokio::signal::unix::{SignalKind, signal};
     let mut terminate = signal(SignalKind::terminate())?;
     tokio::select! {
@@ -163,6 +164,6 @@ async fn wait_for_signal() -> std::io::Result<()> {
 }
 
 #[cfg(not(unix))]
-async fn wait_for_signal() -> std::io::Result<()> {
+pub async fn wait_for_signal() -> std::io::Result<()> {
     tokio::signal::ctrl_c().await
 }

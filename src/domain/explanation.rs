@@ -1,11 +1,11 @@
 //! Why a layer has its bits, and what other bits would change.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::domain::{Bits, Cost, LayerBits, Operand};
 
 /// What decided over a layer's bits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Reason {
     /// The user or the default fixed the layer.
@@ -26,7 +26,7 @@ pub enum Reason {
 ///
 /// Quality and cost of changes are predicted: sensitivities of single tensors are added up, and
 /// the cost model is asked. No such policy was evaluated for it.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct LayerExplanation {
     pub layer_index: usize,
     pub name: String,
@@ -49,7 +49,7 @@ pub struct LayerExplanation {
 }
 
 /// One tensor at the next width, everything else as it is.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct BitChange {
     pub operand: Operand,
     pub from: Bits,

@@ -133,5 +133,8 @@ pub enum JobEnding {
     /// The process that worked on it was killed.
     Crashed(String),
     /// What it needs is not there for now, such as space on the disk; to be tried again later.
-    Postponed { reason: String, delay_ms: u64 },
+    Postponed {
+        reason: String,
+        delay_ms: u64,
+    },
 }

@@ -2,7 +2,7 @@
 //!
 //! Source: HAQ, section 4.3 and its table of policies across edge and cloud devices.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::{
     domain::{Cost, CostKind, Measure, RunId, show_cost},
@@ -28,7 +28,7 @@ pub struct AcrossDevices {
 }
 
 /// A policy's modelled cost on one device.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct OnDevice {
     pub profile: String,
     pub objective: CostKind,

@@ -122,6 +122,13 @@ fn name_cells(row: &ExplanationRow) -> Vec<comfy_table::Cell> {
     vec![number(row.index), words(&row.name)]
 }
 
+/// Why each layer has its bits, in words.
+///
+/// - `names`: of all layers
+pub fn reasons(explanation: &[LayerExplanation], names: &[String]) -> Vec<String> {
+    explanation.iter().map(|layer| why(layer, names)).collect()
+}
+
 fn why(layer: &LayerExplanation, names: &[String]) -> String {
     let why = match layer.reason {
         Reason::Pinned => "pinned".into(),

@@ -48,7 +48,7 @@ pub use contest::{Figures, Standing, standings, standings_table};
 pub use convergence::ConvergenceFigure;
 pub use costs::{CostFigure, cost_shares};
 pub use error::ReportError;
-pub use explanation::explanation_table;
+pub use explanation::{explanation_table, reasons};
 pub use groups::{RunGroup, groups};
 pub use heat::{HeatCell, HeatFigure, HeatMap};
 pub use html::{page, write_page};

@@ -1,5 +1,7 @@
 //! A run as reports see it, and the questions every report asks of it.
 
+use serde::{Deserialize, Serialize};
+
 use crate::{
     domain::{
         BitwidthPolicy, Budget, Cost, CostKind, EpisodeKind, EpisodeRecord, LayerBits, LayerCost,
@@ -9,7 +11,7 @@ use crate::{
 };
 
 /// All that reports need to know of one run.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct RunView {
     pub id: RunId,
     pub description: RunDescription,
@@ -40,7 +42,7 @@ pub struct RunView {
 }
 
 /// One split of the data as the evaluation used it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SplitUse {
     /// `calibration`, `search` or `test`.
     pub name: String,

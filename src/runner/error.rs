@@ -47,3 +47,10 @@ pub enum RunnerError {
     #[error("{0}")]
     Pins(String),
 }
+
+impl RunnerError {
+    /// Whether what was asked may well be done later, once there is space on the disk.
+    pub fn is_storage_trouble(&self) -> bool {
+        matches!(self, Self::Store(error) if error.is_storage_trouble())
+    }
+}

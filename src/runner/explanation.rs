@@ -1,17 +1,17 @@
-//! A stored run's best policy, explained layer by layer.
+//! A policy of a stored run, explained layer by layer.
 
 use std::collections::HashMap;
 
 use crate::{
-    domain::{Bits, BitwidthPolicy, EpisodeRecord, LayerExplanation, RunId},
+    domain::{Bits, BitwidthPolicy, EpisodeRecord, LayerExplanation},
     report::cost_shares,
     runner::{RunnerError, config::RunConfig},
     search::{Decision, Explained, JointCost, LossForecast, LossTable, SearchSpace, explain},
     store::{BlockingStore, Run},
 };
 
-/// Why each layer of the run's best policy has its bits; empty while there is none, and for runs
-/// from before their choices were kept.
+/// Why each layer of a policy of the run has its bits; empty for runs from before their choices
+/// were kept.
 ///
 /// - `cost`: of the run's devices
 ///
@@ -19,21 +19,19 @@ use crate::{
 /// When the run was stored in a form that this program does not read.
 pub fn explanation(
     store: &BlockingStore,
-    id: RunId,
     run: &Run,
+    record: &EpisodeRecord,
     episodes: &[EpisodeRecord],
     config: &RunConfig,
     cost: &JointCost,
 ) -> Result<Vec<LayerExplanation>, RunnerError> {
-    let best = episodes.iter().find(|record| Some(record.index) == run.result.best_episode);
-    let Some(best) = best else { return Ok(Vec::new()) };
-    let n_layers = best.policy.len();
-    if config.choices.len() != n_layers || best.proposed.len() != n_layers {
+    let (id, n_layers) = (run.id, record.policy.len());
+    if config.choices.len() != n_layers || record.proposed.len() != n_layers {
         return Ok(Vec::new());
     }
     let settings = |reason| RunnerError::Settings { run: id, reason };
     let space = SearchSpace::new(config.choices.clone()).map_err(settings)?;
-    let layers = cost.first().model.network(best.policy.layers()).layers;
+    let layers = cost.first().model.network(record.policy.layers()).layers;
     let measured = store.run_sensitivities(id)?.map_or(Vec::new(), |known| known.records);
     let alone: HashMap<_, f64> = measured
         .iter()
@@ -50,8 +48,8 @@ pub fn explanation(
     let foretold = forecast.as_ref().map(|forecast| |policy: &BitwidthPolicy| forecast.kl(policy));
     Ok(explain(&Explained {
         space: &space,
-        proposed: &best.proposed,
-        policy: &best.policy,
+        proposed: &record.proposed,
+        policy: &record.policy,
         cost,
         budgets: &run.description.budgets,
         objective: run.description.objective,

@@ -11,6 +11,8 @@ mod error;
 mod explanation;
 mod export;
 mod inputs;
+mod job;
+mod layered_policy;
 mod model;
 mod prepared;
 mod profiles;
@@ -19,6 +21,7 @@ mod run;
 mod sensitivity;
 mod shared_sensitivities;
 mod subject;
+mod submission;
 mod tuning;
 mod view;
 
@@ -31,7 +34,11 @@ pub use config::{ImageCounts, RunConfig};
 pub use contest::{Contest, ContestEvent, ContestRequest, Finished, Place};
 pub use error::RunnerError;
 pub use export::{Difference, ExportSubject, Origin, Verified, policy_bytes, stem, verify};
-pub use inputs::{load_dataset, load_splits, one_image_shape, open_dataset, plan, preprocessing};
+pub use inputs::{
+    data_name, load_dataset, load_splits, one_image_shape, open_dataset, plan, preprocessing,
+};
+pub use job::{INTERRUPTED_EXIT, JobOutcome, STORAGE_TROUBLE_EXIT, work_on_job};
+pub use layered_policy::{LayeredPolicy, layered_policy, policy_file, policy_file_of};
 pub use model::{ModelSource, load_model};
 pub use prepared::Prepared;
 pub use profiles::{FoundProfile, ProfileSource, find_profile, profile_names};
@@ -40,5 +47,6 @@ pub use sensitivity::{
     HessianRequest, Sensitivity, SensitivityEvent, SensitivityRequest, sensitivity,
 };
 pub use subject::{FloatFigures, Subject, SubjectRequest};
+pub use submission::{FieldError, NamedProfile, Places, Submission};
 pub use tuning::{Tuner, TuningEvent, TuningRequest, tuned_network, tuned_onnx, tuning_request};
 pub use view::view;

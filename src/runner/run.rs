@@ -187,6 +187,7 @@ impl<'a> Runner<'a> {
         let (store, id) = (self.store, self.id);
         let mut uncharged_s = std::mem::take(&mut self.proposer_s);
         self.earlier_wall_s += uncharged_s;
+        let mut not_kept = None;
         let mut listener = |event: SearchEvent<'_>| -> Result<Verdict, String> {
             let SearchEvent::Episode { record, state, is_new_best } = event;
             let mut record = record.clone();
@@ -196,7 +197,11 @@ impl<'a> Runner<'a> {
             let record = &record;
             let checkpoint =
                 Checkpoint { state: Some(state.state.clone()), delta: state.memory.clone() };
-            store.commit_episode(id, record, &checkpoint).map_err(|error| error.to_string())?;
+            if let Err(error) = store.commit_episode(id, record, &checkpoint) {
+                let reason = error.to_string();
+                not_kept = Some(error);
+                return Err(reason);
+            }
             Ok(observer(record, is_new_best))
         };
         let episodes = self.plan.request.episodes;
@@ -207,7 +212,12 @@ impl<'a> Runner<'a> {
             episodes,
             self.outcome,
             &mut listener,
-        )?;
+        );
+        let outcome = match (outcome, not_kept) {
+            // The store's own error says more than that an episode was not kept.
+            (Err(_), Some(error)) => return Err(error.into()),
+            (outcome, _) => outcome?,
+        };
         let mut result = RunResult {
             state: if outcome.is_complete { RunState::Completed } else { RunState::Interrupted },
             error: None,

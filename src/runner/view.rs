@@ -20,12 +20,13 @@ pub fn view(store: &BlockingStore, id: RunId) -> Result<RunView, RunnerError> {
     let config = RunConfig::of(id, &run.description)?;
     let best = |record: &&EpisodeRecord| Some(record.index) == run.result.best_episode;
     let (best_layers, on_devices, explanation) = match episodes.iter().find(best) {
-        Some(EpisodeRecord { policy, .. }) => {
+        Some(record) => {
+            let policy = &record.policy;
             let cost = config.cost(id)?;
             (
                 cost.first().model.network(policy.layers()).layers,
                 on_own_devices(&config, &cost, run.description.objective, policy),
-                explanation(store, id, &run, &episodes, &config, &cost)?,
+                explanation(store, &run, record, &episodes, &config, &cost)?,
             )
         }
         None => Default::default(),

@@ -6,12 +6,13 @@ use tokio::runtime::{Builder, Runtime};
 
 use super::{
     Artifact, Checkpoint, ComparedRun, Run, RunQuery, RunSensitivities, RunSummary,
-    SavedCheckpoint, Store, StoreError, StoredSubject, SubjectId, TuningClaim, TuningStep,
+    SavedCheckpoint, Scope, Store, StoreError, StoredSubject, SubjectId, TokenRecord, TuningClaim,
+    TuningStep,
 };
 use crate::domain::{
-    BitwidthPolicy, EpisodeRecord, HessianTrace, MethodKey, Quality, QuantizationRecord,
-    RunDescription, RunId, RunResult, RunState, SensitivityRecord, SubjectDescription,
-    TuningDescription, TuningId, TuningRecord, TuningTest,
+    BitwidthPolicy, EpisodeRecord, HessianTrace, JobId, JobTicket, MethodKey, Quality,
+    QuantizationRecord, RunDescription, RunId, RunResult, RunState, SensitivityRecord,
+    SubjectDescription, TuningDescription, TuningId, TuningRecord, TuningTest,
 };
 
 /// A [`Store`] with a runtime of its own; not for use inside asynchronous code.
@@ -26,6 +27,12 @@ impl BlockingStore {
     pub fn open(path: impl AsRef<Path>) -> Result<Self, StoreError> {
         let runtime = runtime(path.as_ref())?;
         Ok(Self { store: runtime.block_on(Store::open(path))?, runtime })
+    }
+
+    /// As [`Store::open_for_job`].
+    pub fn open_for_job(path: impl AsRef<Path>, ticket: JobTicket) -> Result<Self, StoreError> {
+        let runtime = runtime(path.as_ref())?;
+        Ok(Self { store: runtime.block_on(Store::open_for_job(path, ticket))?, runtime })
     }
 
     /// As [`Store::open_read_only`].
@@ -67,6 +74,10 @@ macro_rules! wait_for {
 }
 
 wait_for! {
+    fn job_request(job: JobId) -> serde_json::Value;
+    fn add_token(name: &str, scope: Scope, token: &str) -> ();
+    fn revoke_token(name: &str) -> ();
+    fn tokens() -> Vec<TokenRecord>;
     fn create_run(description: &RunDescription, evaluation_key: &str) -> RunId;
     fn claim(run: RunId) -> ();
     fn commit_episode(run: RunId, record: &EpisodeRecord, checkpoint: &Checkpoint) -> ();

@@ -240,7 +240,7 @@ fn hash(policy: &str) -> i64 {
     i64::from_be_bytes(*first)
 }
 
-fn episode(row: &SqliteRow) -> SqlxResult<EpisodeRecord> {
+pub(super) fn episode(row: &SqliteRow) -> SqlxResult<EpisodeRecord> {
     let evaluated: String = row.try_get("policy")?;
     let proposed: Option<String> = row.try_get("proposed")?;
     Ok(EpisodeRecord {

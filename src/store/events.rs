@@ -35,9 +35,14 @@ pub enum EventKind {
         episodes_planned: u32,
     },
     /// The state that was entered, and why where it failed.
-    State { state: String, error: Option<String> },
+    State {
+        state: String,
+        error: Option<String>,
+    },
     /// A line of the search's log, as JSON.
-    Log { line: String },
+    Log {
+        line: String,
+    },
     Deleted,
 }
 
@@ -117,10 +122,10 @@ impl Store {
     }
 
     /// Drops all but the newest `n_kept` events.
-    pub async fn trim_events(&self, n_kept: u32) -> Result<u64, StoreError> {
+    pub async fn trim_events(&self, n_kept: u64) -> Result<u64, StoreError> {
         let trimmed =
             sqlx::query("DELETE FROM events WHERE id <= (SELECT max(id) FROM events) - ?")
-                .bind(n_kept)
+                .bind(i64::try_from(n_kept).unwrap_or(i64::MAX))
                 .execute(self.writer()?)
                 .await
                 .at(self.path())?;

@@ -439,11 +439,13 @@ mod tests {
             Store::open(folder.path().join(format!("{n_stores}.db"))).await.unwrap()
         };
         let lose = async |store: &Store, ticket: JobTicket| {
-            sqlx::query("UPDATE jobs SET owner_process_start_ticks = 1, heartbeat_unix_ms = 0 WHERE id = ?")
-                .bind(ticket.job)
-                .execute(store.writer().unwrap())
-                .await
-                .unwrap();
+            sqlx::query(
+                "UPDATE jobs SET owner_process_start_ticks = 1, heartbeat_unix_ms = 0 WHERE id = ?",
+            )
+            .bind(ticket.job)
+            .execute(store.writer().unwrap())
+            .await
+            .unwrap();
         };
         contract::check(new_queue, lose).await;
     }
