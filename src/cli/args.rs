@@ -21,7 +21,7 @@ pub use self::{
     job::JobArgs,
     quantization::{BitsArgs, EvaluateArgs, QuantizeArgs, SensitivityArgs},
     runs::{ParetoArgs, ReportArgs, RunsCommand, RunsCompareArgs, RunsListArgs, RunsShowArgs},
-    search::{ResumeArgs, SearchArgs},
+    search::{RemoteArgs, ResumeArgs, SearchArgs},
     serve::ServeArgs,
     token::{TokenCommand, TokenCreateArgs, TokenScope},
 };

@@ -91,7 +91,7 @@ pub fn run(
     if n_runs == args.hw.len() {
         // One strategy, one seed: each device's answer is wanted as after a search of its own.
         for view in &views {
-            files.extend(run_files::write(&store, view, &args.out)?.policy);
+            files.extend(run_files::write(Some(&store), view, &args.out)?.policy);
         }
     }
     let across = if devices.len() > 1 { runner::across_devices(&views)? } else { vec![] };

@@ -17,6 +17,7 @@ mod plan_text;
 mod plot_file;
 mod progress;
 mod quantize;
+mod remote;
 mod report;
 mod resume;
 mod run_files;

@@ -44,23 +44,35 @@ impl Progress {
     pub fn of(global: &Global, runner: &Runner<'_>) -> Self {
         let plan = runner.plan();
         let episodes = plan.references().len() as u64 + u64::from(plan.request.episodes);
+        let (measure, budget) = (plan.request.measure, plan.budgets.first().copied());
+        Self::new(global, episodes, runner.n_done() as u64, (measure, plan.objective), budget)
+    }
+
+    /// - `episodes`: in all; `done` of them lie behind
+    /// - `axes`: what is searched for and the cost it is shown with
+    pub fn new(
+        global: &Global,
+        episodes: u64,
+        done: u64,
+        (measure, objective): (Measure, CostKind),
+        budget: Option<Budget>,
+    ) -> Self {
         let bar = bar(global, Some(episodes), "· {msg} · {rate} · {eta} left");
         bar.set_message("first policies");
-        bar.set_position(runner.n_done() as u64);
+        bar.set_position(done);
         bar.reset_eta();
-        Self {
-            bar,
-            measure: plan.request.measure,
-            objective: plan.objective,
-            budget: plan.budgets.first().copied(),
-            best: None,
-        }
+        Self { bar, measure, objective, budget, best: None }
     }
 
     pub fn episode(&mut self, record: &EpisodeRecord, is_new_best: bool) {
-        if is_new_best {
-            let quality = self.measure.of(&record.quality).unwrap_or(f64::NAN);
-            let cost = record.cost.get(self.objective);
+        let quality = self.measure.of(&record.quality).unwrap_or(f64::NAN);
+        let best = is_new_best.then(|| (quality, record.cost.get(self.objective)));
+        self.advance(u64::from(record.index) + 1, best);
+    }
+
+    /// So many episodes are done; the best policy's quality and cost, where it is a new one.
+    pub fn advance(&mut self, done: u64, best: Option<(f64, f64)>) {
+        if let Some((quality, cost)) = best {
             let against = match self.budget {
                 Some(budget) => format!(" of {}", show_cost(budget.kind, budget.limit)),
                 None => String::new(),
@@ -73,7 +85,7 @@ impl Progress {
         }
         self.bar
             .set_message(self.best.clone().unwrap_or_else(|| "none meets the budget yet".into()));
-        self.bar.set_position(u64::from(record.index) + 1);
+        self.bar.set_position(done);
     }
 
     pub fn finish(self) {

@@ -6,7 +6,7 @@ use crate::{
     cli::{
         args::{Global, ResumeArgs},
         exit::{Ending, UsageError},
-        output, plan_text, search,
+        output, plan_text, remote, search,
         session::{evaluation_settings, open_store},
     },
     domain::RunState,
@@ -15,6 +15,9 @@ use crate::{
 };
 
 pub fn run(global: &Global, args: &ResumeArgs) -> anyhow::Result<Ending> {
+    if let Some(server) = &args.remote.server {
+        return remote::resume(global, args, server);
+    }
     let settings = evaluation_settings(&args.machine)?;
     let store = open_store(global)?;
     let id = match args.run {

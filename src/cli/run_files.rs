@@ -31,18 +31,24 @@ pub struct RunFiles {
     pub report_html: Option<PathBuf>,
 }
 
-/// Writes all files of a run into `folder/run-N` and notes them in the database.
+/// Writes all files of a run into `folder/run-N`, and notes them in the database where there is one.
 ///
 /// # Errors
 /// When a file cannot be written.
-pub fn write(store: &BlockingStore, view: &RunView, folder: &Path) -> anyhow::Result<RunFiles> {
+pub fn write(
+    store: Option<&BlockingStore>,
+    view: &RunView,
+    folder: &Path,
+) -> anyhow::Result<RunFiles> {
     let folder = folder.join(format!("run-{}", view.id));
     std::fs::create_dir_all(&folder)
         .map_err(|error| anyhow::anyhow!("{}: {error}", folder.display()))?;
     let mut files = RunFiles::default();
     let keep = |name: &str, kind: &str| -> anyhow::Result<PathBuf> {
         let path = folder.join(name);
-        store.add_artifact(view.id, kind, &path)?;
+        if let Some(store) = store {
+            store.add_artifact(view.id, kind, &path)?;
+        }
         Ok(path)
     };
     if let Some(policy) = policy_file(view) {

@@ -11,6 +11,7 @@ use crate::{
         exit::{Ending, UsageError},
         output, plan_text,
         progress::Progress,
+        remote,
         run_files::{self, RunFiles},
         session::{absolute, evaluation_settings, open_store, preprocessing_request, stop_flag},
     },
@@ -22,6 +23,11 @@ use crate::{
 };
 
 pub fn run(global: &Global, args: &SearchArgs) -> anyhow::Result<Ending> {
+    if let Some(server) = &args.remote.server
+        && !args.dry_run
+    {
+        return remote::search(global, args, server);
+    }
     let mut requests = requests(args)?;
     let competes = args.strategy.strategies.len() > 1 || args.repeats > 1 || requests.len() > 1;
     if args.input.model.is_none() {
@@ -129,17 +135,28 @@ pub fn drive(
     progress.finish();
     let result = finished?;
     let view = runner::view(store, id)?;
-    let files = run_files::write(store, &view, out)?;
-    if global.json {
-        output::print_json(&result_json(&view, &files, start.elapsed().as_secs_f64()))?;
-    } else {
-        print_result(global, &view, &files)?;
-    }
+    show(global, Some(store), &view, out, start)?;
     if result.state == RunState::Completed {
         return Ok(Ending::Done);
     }
     output::note(global, format!("run {id} was interrupted; go on with: haq resume {id}"));
     Ok(Ending::Interrupted)
+}
+
+/// Writes the files of a run and prints what was found.
+pub fn show(
+    global: &Global,
+    store: Option<&BlockingStore>,
+    view: &RunView,
+    out: &Path,
+    start: Instant,
+) -> anyhow::Result<()> {
+    let files = run_files::write(store, view, out)?;
+    if global.json {
+        output::print_json(&result_json(view, &files, start.elapsed().as_secs_f64()))
+    } else {
+        print_result(global, view, &files)
+    }
 }
 
 fn print_result(global: &Global, view: &RunView, files: &RunFiles) -> anyhow::Result<()> {

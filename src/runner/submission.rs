@@ -183,7 +183,9 @@ impl Submission {
                 crop: self.crop,
             },
         };
-        if let Err(error) = request.profiles() {
+        if fields.errors.iter().all(|error| error.field != "profile")
+            && let Err(error) = request.profiles()
+        {
             fields.wrong("profile", error);
         }
         if fields.errors.is_empty() { Ok(request) } else { Err(fields.errors) }

@@ -121,15 +121,31 @@ pub struct SearchArgs {
     /// Folder for plots and the policy
     #[arg(long, default_value = "haq-out", value_name = "FOLDER")]
     pub out: PathBuf,
+    #[command(flatten)]
+    pub remote: RemoteArgs,
     /// Print plan, layers, size of the search space and cheapest and dearest policy, and stop
     #[arg(long)]
     pub dry_run: bool,
+}
+
+/// Which service does the work.
+#[derive(Debug, Clone, Args)]
+pub struct RemoteArgs {
+    /// Let the haq serve at this address do it: http://127.0.0.1:8080. Files of a network are sent
+    /// there; --data names what lies in its data folders, or a .safetensors file to send
+    #[arg(long, env = "HAQ_SERVER", value_name = "URL")]
+    pub server: Option<String>,
+    /// Token for it, as haq token create printed it
+    #[arg(long, env = "HAQ_TOKEN", hide_env_values = true, value_name = "TOKEN")]
+    pub token: Option<String>,
 }
 
 #[derive(Debug, Clone, Args)]
 pub struct ResumeArgs {
     /// Number of the run; the newest interrupted one where absent
     pub run: Option<i64>,
+    #[command(flatten)]
+    pub remote: RemoteArgs,
     #[command(flatten)]
     pub machine: MachineArgs,
     /// Folder for plots and the policy

@@ -1,0 +1,102 @@
+//! A disk that is full, and a database that cannot be written.
+
+use std::{path::Path, process::Command, time::Duration};
+
+use serde_json::json;
+
+use crate::common::{Server, small_search};
+
+/// A small file system of its own; none where this user may not make one.
+struct SmallDisk(std::path::PathBuf);
+
+impl SmallDisk {
+    fn mount(at: &Path, size: &str) -> Option<Self> {
+        std::fs::create_dir_all(at).unwrap();
+        let options = format!("size={size}");
+        let mounted = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", &options, "tmpfs"])
+            .arg(at)
+            .stderr(std::process::Stdio::null())
+            .status();
+        mounted.is_ok_and(|status| status.success()).then(|| Self(at.to_owned()))
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
+    }
+}
+
+#[test]
+fn a_full_disk_is_told_and_searches_go_on_once_there_is_space() {
+    let folder = tempfile::tempdir().unwrap();
+    let disk = folder.path().join("disk");
+    let Some(_mounted) = SmallDisk::mount(&disk, "24m") else {
+        eprintln!("skipped: this user cannot mount a small disk");
+        return;
+    };
+    let database = disk.join("haq.db").display().to_string();
+    let state = folder.path().join("state").display().to_string();
+    let server = Server::start(&["--db", &database, "--state-folder", &state]);
+    let undisturbed = server.submit(&small_search(3));
+    server.wait_for(undisturbed, "completed");
+
+    let mut long = small_search(3);
+    long["episodes"] = json!(120);
+    let id = server.submit(&long);
+    server.wait_until(id, |found| found["episodes"].as_u64() > Some(9));
+    // All that is left, and a little more.
+    let ballast = disk.join("ballast");
+    let _ = Command::new("dd")
+        .args(["if=/dev/zero", "bs=64k", "count=400"])
+        .arg(format!("of={}", ballast.display()))
+        .stderr(std::process::Stdio::null())
+        .status();
+    std::thread::sleep(Duration::from_secs(4));
+    assert_eq!(server.get("/api/v1/health").status, 200);
+    let stuck = server.search(id);
+    assert_ne!(stuck["state"], "failed", "{stuck}");
+    let refused = server.post("/api/v1/searches", &small_search(4));
+    assert!([201, 503].contains(&refused.status), "{}", refused.status);
+    if refused.status == 503 {
+        let told = refused.json()["detail"].as_str().unwrap().to_owned();
+        assert!(told.contains("full"), "{told}");
+    }
+    std::fs::remove_file(&ballast).unwrap();
+    server.wait_for(id, "completed");
+    let episodes = server.episodes(id);
+    assert_eq!(episodes[..25], server.episodes(undisturbed)[..25]);
+    assert!(server.haq(&["db", "check", "--db", &database]).status().unwrap().success());
+}
+
+#[test]
+fn a_database_that_cannot_be_written_is_told_and_the_service_stays() {
+    let folder = tempfile::tempdir().unwrap();
+    let disk = folder.path().join("disk");
+    let Some(_mounted) = SmallDisk::mount(&disk, "24m") else {
+        eprintln!("skipped: this user cannot mount a small disk");
+        return;
+    };
+    let database = disk.join("haq.db").display().to_string();
+    let state = folder.path().join("state").display().to_string();
+    let server = Server::start(&["--db", &database, "--state-folder", &state]);
+    let id = server.submit(&small_search(0));
+    server.wait_for(id, "completed");
+    let remount = |how: &str| {
+        let status =
+            Command::new("mount").args(["-o", &format!("remount,{how}")]).arg(&disk).status();
+        status.is_ok_and(|status| status.success())
+    };
+    if !remount("ro") {
+        // A file system that is written to cannot be made read-only.
+        eprintln!("skipped: the disk cannot be made read-only while it is in use");
+        return;
+    }
+    let refused = server.post("/api/v1/searches", &small_search(1));
+    assert_eq!(refused.status, 503);
+    server.get(&format!("/api/v1/searches/{id}")).expect(200);
+    assert!(remount("rw"));
+    let next = server.submit(&small_search(1));
+    server.wait_for(next, "completed");
+}
