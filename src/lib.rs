@@ -3,7 +3,8 @@
 //! In reading order: [`domain`] has the nouns; [`network`], [`data`] and [`quantization`] turn
 //! bits into measured quality; [`search`] proposes policies with the agent and costs them with
 //! the simulator; [`store`] keeps every episode; [`runner`] joins search and store;
-//! [`report`] and [`export`] show what was found; [`cli`] is the terminal.
+//! [`report`] and [`export`] show what was found; [`cli`] is the terminal, [`service`] the
+//! server.
 
 pub mod cli;
 pub mod data;
@@ -14,4 +15,5 @@ pub mod quantization;
 pub mod report;
 pub mod runner;
 pub mod search;
+pub mod service;
 pub mod store;
