@@ -1,23 +1,27 @@
 //! What can be typed: the subcommands, and what several of them share. One file a family.
 
+mod db;
 mod device;
 mod export;
 mod finetune;
 mod quantization;
 mod runs;
 mod search;
+mod serve;
 
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub use self::{
+    db::{DbBackupArgs, DbCommand},
     device::{HwCalibrateArgs, HwCommand, SimulateArgs},
     export::{ExportArgs, ExportFormat, ImportArgs, VerifyArgs},
     finetune::FinetuneArgs,
     quantization::{BitsArgs, EvaluateArgs, QuantizeArgs, SensitivityArgs},
     runs::{ParetoArgs, ReportArgs, RunsCommand, RunsCompareArgs, RunsListArgs, RunsShowArgs},
     search::{ResumeArgs, SearchArgs},
+    serve::ServeArgs,
 };
 use crate::{quantization::Method, runner::ModelSource};
 
@@ -107,6 +111,11 @@ pub enum Command {
     /// Hardware profiles: list, show, check, calibrate
     #[command(subcommand)]
     Hw(HwCommand),
+    /// The database of runs: copy it, check it, give back its free space
+    #[command(subcommand)]
+    Db(DbCommand),
+    /// Run as a service: HTTP interface and pages
+    Serve(ServeArgs),
     /// Completion script for a shell
     Completions(CompletionsArgs),
 }

@@ -3,6 +3,7 @@
 mod args;
 mod completions;
 mod contest;
+mod db;
 mod evaluate;
 mod exit;
 mod export;
@@ -22,6 +23,7 @@ mod run_files;
 mod runs;
 mod search;
 mod sensitivity;
+mod serve;
 mod session;
 mod simulate;
 mod verify;
@@ -61,6 +63,8 @@ pub fn main() -> ExitCode {
         Command::Verify(args) => verify::run(&cli.global, args),
         Command::Model(command) => model::run(&cli.global, command),
         Command::Hw(command) => hw::run(&cli.global, command),
+        Command::Db(command) => db::run(&cli.global, command),
+        Command::Serve(args) => serve::run(&cli.global, args),
         Command::Completions(args) => completions::run(args),
     };
     ExitCode::from(exit::code_of(result))
