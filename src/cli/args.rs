@@ -1,5 +1,6 @@
 //! What can be typed: the subcommands, and what several of them share. One file a family.
 
+mod db;
 mod device;
 mod export;
 mod finetune;
@@ -15,6 +16,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub use self::{
+    db::{DbBackupArgs, DbCommand},
     device::{HwCalibrateArgs, HwCommand, SimulateArgs},
     export::{ExportArgs, ExportFormat, ImportArgs, VerifyArgs},
     finetune::FinetuneArgs,
@@ -113,6 +115,9 @@ pub enum Command {
     /// Hardware profiles: list, show, check, calibrate
     #[command(subcommand)]
     Hw(HwCommand),
+    /// The database of runs: copy it, check it, give back its free space
+    #[command(subcommand)]
+    Db(DbCommand),
     /// Serve searches over HTTP: an API, live pages, a queue
     Serve(ServeArgs),
     /// Who may use the service from other machines

@@ -3,6 +3,7 @@
 mod args;
 mod completions;
 mod contest;
+mod db;
 mod evaluate;
 mod exit;
 mod export;
@@ -65,6 +66,7 @@ pub fn main() -> ExitCode {
         Command::Verify(args) => verify::run(&cli.global, args),
         Command::Model(command) => model::run(&cli.global, command),
         Command::Hw(command) => hw::run(&cli.global, command),
+        Command::Db(command) => db::run(&cli.global, command),
         Command::Serve(args) => serve::run(&cli.global, args),
         Command::Token(command) => token::run(&cli.global, command),
         Command::Job(args) => job::run(&cli.global, args),

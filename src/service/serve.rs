@@ -54,8 +54,9 @@ pub enum ServeError {
     #[error("the folders of the service: {0}")]
     Folders(io::Error),
     #[error(
-        "{address} can be reached from other machines, so that a token is needed, and there is \
-         none: make one with `haq token create NAME --scope write`, or listen on 127.0.0.1"
+        "{address} is for clients with a token (it is no loopback address, or token_required or \
+         allowed_hosts is set), and there is none: make one with `haq token create NAME --scope \
+         write`, or listen on 127.0.0.1"
     )]
     NoToken { address: SocketAddr },
     #[error(transparent)]
@@ -83,7 +84,10 @@ impl Service {
     ) -> Result<Self, ServeError> {
         let store = Store::open(&database).await?;
         let address = settings.listen;
-        let token_required = settings.token_required || !address.ip().is_loopback();
+        // A name of its own means that others come through a proxy.
+        let token_required = settings.token_required
+            || !address.ip().is_loopback()
+            || !settings.allowed_hosts.is_empty();
         if token_required && store.tokens().await?.iter().all(|token| token.revoked_at.is_some()) {
             return Err(ServeError::NoToken { address });
         }

@@ -45,7 +45,8 @@ pub struct Settings {
     pub requests_per_s: u32,
     /// Requests a client may send at once after a pause.
     pub requests_burst: u32,
-    /// Whether loopback asks for a token too, as behind a proxy that others reach it through.
+    /// Whether loopback asks for a token too, as behind a proxy that others reach it through;
+    /// other addresses always do, and so does a service with `allowed_hosts`.
     pub token_required: bool,
     /// Host names beside the own address that browsers may use for the service.
     pub allowed_hosts: Vec<String>,

@@ -5,9 +5,9 @@ use std::path::Path;
 use tokio::runtime::{Builder, Runtime};
 
 use super::{
-    Artifact, Checkpoint, ComparedRun, Run, RunQuery, RunSensitivities, RunSummary,
-    SavedCheckpoint, Scope, Store, StoreError, StoredSubject, SubjectId, TokenRecord, TuningClaim,
-    TuningStep,
+    Artifact, Backup, Checkpoint, ComparedRun, DatabaseCheck, Run, RunQuery, RunSensitivities,
+    RunSummary, SavedCheckpoint, Scope, Store, StoreError, StoredSubject, SubjectId, TokenRecord,
+    TuningClaim, TuningStep, Vacuumed,
 };
 use crate::domain::{
     BitwidthPolicy, EpisodeRecord, HessianTrace, JobId, JobTicket, MethodKey, Quality,
@@ -39,6 +39,17 @@ impl BlockingStore {
     pub fn open_read_only(path: impl AsRef<Path>) -> Result<Self, StoreError> {
         let runtime = runtime(path.as_ref())?;
         Ok(Self { store: runtime.block_on(Store::open_read_only(path))?, runtime })
+    }
+
+    /// As [`Store::open_as_found`].
+    pub fn open_as_found(path: impl AsRef<Path>) -> Result<Self, StoreError> {
+        let runtime = runtime(path.as_ref())?;
+        Ok(Self { store: runtime.block_on(Store::open_as_found(path))?, runtime })
+    }
+
+    /// As [`Store::check`].
+    pub fn check(path: impl AsRef<Path>) -> Result<DatabaseCheck, StoreError> {
+        runtime(path.as_ref())?.block_on(Store::check(path))
     }
 
     pub fn path(&self) -> &Path {
@@ -114,4 +125,6 @@ wait_for! {
     fn tuned_network(id: TuningId) -> Option<Vec<u8>>;
     fn tuning(id: TuningId) -> TuningRecord;
     fn newest_open_tuning() -> Option<TuningId>;
+    fn back_up(target: &Path, replace: bool) -> Backup;
+    fn vacuum() -> Vacuumed;
 }

@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::domain::{JobId, JobState, RunId, RunState, TuningId};
+use crate::domain::{CostKind, JobId, JobState, RunId, RunState, TuningId, show_cost};
 
 /// Every failure of the store; each names the file or the run.
 #[derive(Debug, thiserror::Error)]
@@ -47,7 +47,7 @@ pub enum StoreError {
     ForeignDatabase { path: PathBuf },
 
     #[error(
-        "{path} is damaged ({detail}); restore a copy, or save what is left with \
+        "{path} is damaged ({detail}); restore a backup, or save what is left with \
          `sqlite3 {path} .recover | sqlite3 recovered.db`"
     )]
     Corrupt { path: PathBuf, detail: String },
@@ -86,6 +86,34 @@ pub enum StoreError {
 
     #[error("{path} was not upgraded: its backup {backup} could not be written: {reason}")]
     Backup { path: PathBuf, backup: PathBuf, reason: String },
+
+    #[error("{backup} exists already; name another file, or replace it with --force")]
+    BackupExists { backup: PathBuf },
+
+    #[error("{path} cannot be its own backup; name another file")]
+    BackupOfItself { path: PathBuf },
+
+    #[error(
+        "{backup} cannot be written: {log} beside it says that a database of this name is in use, or \
+         was not closed; name another file"
+    )]
+    BackupInUse { backup: PathBuf, log: PathBuf },
+
+    #[error("{path} was not copied to {backup}: {reason}")]
+    BackupFailed { path: PathBuf, backup: PathBuf, reason: String },
+
+    #[error(
+        "{path} was left as it is: {needed} are needed in {folder}, where {free} are free; {advice}",
+        needed = show_bytes(*needed_bytes),
+        free = show_bytes(*free_bytes)
+    )]
+    NoSpace {
+        path: PathBuf,
+        folder: PathBuf,
+        needed_bytes: u64,
+        free_bytes: u64,
+        advice: &'static str,
+    },
 
     #[error("there is no run {run} in {path}; `haq runs list` shows those there are")]
     UnknownRun { path: PathBuf, run: RunId },
@@ -215,6 +243,10 @@ impl StoreError {
             _ => Self::CannotOpen { path, reason: error.to_string() },
         }
     }
+}
+
+fn show_bytes(size_bytes: u64) -> String {
+    show_cost(CostKind::Size, size_bytes as f64)
 }
 
 /// Says which file a result of SQLite is about.

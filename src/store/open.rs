@@ -75,7 +75,22 @@ impl Store {
 
     /// Opens `path` for reading only; never creates, upgrades or changes it.
     pub async fn open_read_only(path: impl AsRef<Path>) -> Result<Self, StoreError> {
-        let path = path.as_ref().to_owned();
+        let (store, found) = Self::open_any_schema(path.as_ref()).await?;
+        let supported = latest_schema();
+        if found < supported {
+            return Err(StoreError::OlderSchema { path: store.path().into(), found, supported });
+        }
+        Ok(store)
+    }
+
+    /// As [`Self::open_read_only`], and older schemas too: for what copies the file as it is.
+    pub async fn open_as_found(path: impl AsRef<Path>) -> Result<Self, StoreError> {
+        Ok(Self::open_any_schema(path.as_ref()).await?.0)
+    }
+
+    /// For reading only, with the schema's number.
+    pub(super) async fn open_any_schema(path: &Path) -> Result<(Self, i64), StoreError> {
+        let path = path.to_owned();
         if !is_file(&path)? {
             return Err(StoreError::Missing { path });
         }
@@ -91,14 +106,11 @@ impl Store {
             }
             schema => schema?,
         };
-        if schema < latest_schema() {
-            let supported = latest_schema();
-            return Err(StoreError::OlderSchema { path, found: schema, supported });
-        }
         let readers =
             SqlitePoolOptions::new().max_connections(N_READERS).connect_lazy_with(options);
         let claims = HeldClaims::default();
-        Ok(Self { inner: Arc::new(Inner { path, writer: None, readers, claims, ticket: None }) })
+        let inner = Inner { path, writer: None, readers, claims, ticket: None };
+        Ok((Self { inner: Arc::new(inner) }, schema))
     }
 
     /// Identity, write-ahead log, schema: in this order, so that a file that is not ours
@@ -173,7 +185,7 @@ fn options(path: &Path) -> SqliteConnectOptions {
         .disable_statement_logging()
 }
 
-fn latest_schema() -> i64 {
+pub(super) fn latest_schema() -> i64 {
     MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or(0)
 }
 
@@ -298,7 +310,7 @@ fn check_writable(path: &Path) -> Result<(), StoreError> {
     ask_write_permission(folder).map_err(|error| StoreError::from_io(path, folder, &error))
 }
 
-fn folder_of(path: &Path) -> &Path {
+pub(super) fn folder_of(path: &Path) -> &Path {
     match path.parent() {
         Some(folder) if folder != Path::new("") => folder,
         _ => Path::new("."),
@@ -315,8 +327,13 @@ fn ask_write_permission(path: &Path) -> io::Result<()> {
     }
 }
 
-fn has_pending_log(path: &Path) -> bool {
+pub(super) fn has_pending_log(path: &Path) -> bool {
+    fs::metadata(log_of(path)).is_ok_and(|log| log.len() > 0)
+}
+
+/// The write-ahead log that SQLite keeps beside a database.
+pub(super) fn log_of(path: &Path) -> PathBuf {
     let mut log = path.as_os_str().to_owned();
     log.push("-wal");
-    fs::metadata(log).is_ok_and(|log| log.len() > 0)
+    log.into()
 }

@@ -2,6 +2,7 @@
 
 mod common;
 mod contest;
+mod db;
 mod explanation;
 mod export;
 mod finetune;
@@ -11,5 +12,6 @@ mod integer;
 mod quantize;
 mod resume;
 mod search;
+mod serve;
 mod simulate_more;
 mod usage;

@@ -156,6 +156,13 @@ fn an_older_schema_is_upgraded_after_a_backup() {
         );
         let error = BlockingStore::open_read_only(&path).unwrap_err();
         assert!(matches!(error, StoreError::OlderSchema { .. }), "{steps}: {error}");
+        let copy = path.with_extension("copy");
+        BlockingStore::open_as_found(&path).unwrap().back_up(&copy, false).unwrap();
+        for file in [&path, &copy] {
+            let check = BlockingStore::check(file).unwrap();
+            assert!(check.is_sound(), "{steps}: {check:?}");
+            assert_eq!((check.schema_version, check.runs), (Some(steps as i64), Some(1)));
+        }
 
         let store = BlockingStore::open(&path).unwrap();
         assert_eq!(store.run(1).unwrap().description.layers[0].name, "old layer");

@@ -3,6 +3,7 @@
 mod common;
 mod episodes;
 mod files;
+mod maintenance;
 mod measurements;
 mod readme;
 mod runs;

@@ -13,11 +13,12 @@ pub enum Needs {
     Folders,
     Device,
     Hosts,
+    Switch,
     /// From the first to the second, both included.
     Number(i64, i64),
 }
 
-use Needs::{Address, Device, Folder, Folders, Hosts, Number};
+use Needs::{Address, Device, Folder, Folders, Hosts, Number, Switch};
 
 /// Sizes, times and counts beyond these are typing mistakes.
 const BYTES_MAX: i64 = 1 << 50;
@@ -40,6 +41,7 @@ pub const KEYS: &[(&str, Needs)] = &[
     ("request_timeout_s", Number(1, SECONDS_MAX)),
     ("requests_per_s", Number(1, 1_000_000)),
     ("requests_burst", Number(1, 1_000_000)),
+    ("token_required", Switch),
     ("allowed_hosts", Hosts),
     ("events_kept", Number(1, COUNT_MAX)),
 ];
@@ -58,6 +60,7 @@ impl Needs {
             Folders => "a list of folders, each its path as text".into(),
             Device => "cpu, cuda or cuda:N".into(),
             Hosts => "a list of host names such as haq.example.org, without scheme and path".into(),
+            Switch => "true or false".into(),
             Number(low, high) => format!("a whole number from {low} to {high}"),
         }
     }
@@ -71,6 +74,7 @@ impl Needs {
             (Hosts, Value::Array(list)) => {
                 list.iter().all(|item| item.as_str().is_some_and(is_host))
             }
+            (Switch, Value::Boolean(_)) => true,
             (Number(low, high), Value::Integer(number)) => (low..=high).contains(number),
             _ => false,
         }
@@ -87,6 +91,7 @@ impl Needs {
             Folders => list(':'),
             // A host may have a port.
             Hosts => list(','),
+            Switch => text.trim().parse().map_or_else(|_| text.into(), Value::Boolean),
             Number(..) => text.trim().parse().map_or_else(|_| text.into(), Value::Integer),
             Address | Folder | Device => text.trim().into(),
         }
