@@ -8,6 +8,8 @@ CREATE TABLE events (
     detail        TEXT     -- of a state its name, of a log line its JSON
 ) STRICT;
 
+CREATE INDEX events_by_search ON events (search_id, id);
+
 CREATE TRIGGER event_of_episode AFTER INSERT ON episodes BEGIN
     INSERT INTO events (search_id, kind, episode_index) VALUES (NEW.run_id, 'episode', NEW.episode_index);
 END;

@@ -100,7 +100,7 @@ fn watch(
             let is_new = episode.is_some() && episode != best_episode;
             best_episode = episode;
             let best = is_new.then(|| best_of(&found)).flatten();
-            progress.advance(found["episodes"].as_u64().unwrap_or(0), best);
+            progress.advance(found["proposals"].as_u64().unwrap_or(0), best);
         }
         let word = found["state"].as_str().unwrap_or_default();
         let state: JobState = word.parse().map_err(anyhow::Error::msg)?;
@@ -130,7 +130,7 @@ fn watch(
 fn started(global: &Global, found: &Value) -> Option<Progress> {
     let objective = objective(found)?;
     let measure: Measure = found["measure"].as_str()?.parse().ok()?;
-    let done = found["episodes"].as_u64()?;
+    let done = found["proposals"].as_u64()?;
     let limits = found["limits"].as_array()?.iter();
     let budget = limits.filter_map(|limit| serde_json::from_value::<Budget>(limit.clone()).ok());
     let planned = found["episodes_planned"].as_u64()?;

@@ -23,7 +23,7 @@ pub const LOCAL: &str = "local";
 pub const COOKIE: &str = "haq_session";
 
 /// How long a browser stays logged in.
-const SESSION: Duration = Duration::from_secs(12 * 3600);
+pub const SESSION: Duration = Duration::from_secs(12 * 3600);
 
 /// How long tokens are remembered before the database is asked again: a revoked one is refused
 /// after that at the latest.

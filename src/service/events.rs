@@ -31,6 +31,9 @@ const TRIM: Duration = Duration::from_secs(60);
 /// Events read at once.
 const N_AT_ONCE: u32 = 500;
 
+/// Lines of a search's log that a new listener gets.
+const N_LOG_LINES: u32 = 50;
+
 /// Streams at once.
 const N_STREAMS: usize = 1024;
 
@@ -139,6 +142,14 @@ async fn stream(
     })?;
     let newest = app.store.newest_event().await?;
     let asked = headers.get("last-event-id").and_then(|id| id.to_str().ok()?.trim().parse().ok());
+    // Who comes for the first time sees where it stands; without a number, for they lie behind.
+    let mut waiting = VecDeque::new();
+    if let (Some(search), None) = (search, asked) {
+        for line in app.store.last_log(search, N_LOG_LINES).await? {
+            let (name, data) = words(search, &EventKind::Log { line });
+            waiting.push_back(sse::Event::default().event(name).data(data));
+        }
+    }
     // Listening before reading: nothing falls between what is stored and what comes.
     let receiver = app.hub.sender.subscribe();
     let listener = Listener {
@@ -146,7 +157,7 @@ async fn stream(
         // A number from another database is of no use.
         last: asked.filter(|id| (0..=newest).contains(id)).unwrap_or(newest),
         is_behind: asked.is_some_and(|id| id != newest),
-        waiting: VecDeque::new(),
+        waiting,
         receiver,
         app,
         _permit: permit,
@@ -230,8 +241,13 @@ fn worded(told: &Told) -> sse::Event {
 }
 
 fn told(event: &Event) -> Told {
-    let search = event.search;
-    let (name, data) = match &event.kind {
+    let (name, data) = words(event.search, &event.kind);
+    Told { id: event.id, search: event.search, name, data }
+}
+
+/// What an event is called, and its data.
+fn words(search: RunId, kind: &EventKind) -> (&'static str, String) {
+    let (name, data) = match kind {
         EventKind::Episode {
             index,
             kind,
@@ -240,14 +256,14 @@ fn told(event: &Event) -> Told {
             feasible,
             is_best,
             on_front,
-            episodes,
+            proposals,
             episodes_planned,
         } => (
             "episode",
             json!({
                 "search": search, "episode": index, "kind": kind, "quality": quality, "cost": cost,
                 "feasible": feasible, "is_best": is_best, "on_front": on_front,
-                "episodes": episodes, "episodes_planned": episodes_planned,
+                "proposals": proposals, "episodes_planned": episodes_planned,
             }),
         ),
         EventKind::State { state, error } => {
@@ -259,5 +275,5 @@ fn told(event: &Event) -> Told {
         }
         EventKind::Deleted => ("deleted", json!({ "search": search })),
     };
-    Told { id: event.id, search, name, data: data.to_string() }
+    (name, data.to_string())
 }

@@ -59,7 +59,7 @@ pub async fn guard(State(app): State<Arc<App>>, mut request: Request, next: Next
         Err(problem) if problem.status() == StatusCode::UNAUTHORIZED && wants_page => {
             pages::to_login(request.uri())
         }
-        Err(problem) if wants_page => pages::problem_page(&app, &problem),
+        Err(problem) if wants_page => pages::problem_page(&problem),
         Err(problem) => problem.into_response(),
     }
 }

@@ -67,7 +67,10 @@ pub struct Summary {
     pub objective: Option<String>,
     pub budget: Vec<String>,
     pub seed: u64,
+    /// Judged so far, with the uniform policies that are tried first for comparison.
     pub episodes: u32,
+    /// Without those: of `episodes_planned`.
+    pub proposals: u32,
     pub episodes_planned: u32,
     pub evaluations: u32,
     pub wall_s: f64,
@@ -98,6 +101,7 @@ impl From<SearchSummary> for Summary {
             budget: search.budget.iter().map(ToString::to_string).collect(),
             seed: search.seed,
             episodes: search.episodes,
+            proposals: search.proposals,
             episodes_planned: search.episodes_planned,
             evaluations: search.evaluations,
             wall_s: search.wall_s,

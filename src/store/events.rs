@@ -31,7 +31,8 @@ pub enum EventKind {
         is_best: bool,
         /// Whether no episode before it was at least as good for no more of the objective.
         on_front: bool,
-        episodes: u32,
+        /// Without uniform references, as of now: of `episodes_planned`.
+        proposals: u32,
         episodes_planned: u32,
     },
     /// The state that was entered, and why where it failed.
@@ -79,7 +80,10 @@ impl Store {
             .at(path)?;
         let rows = sqlx::query(
             "SELECT events.id AS event_id, events.search_id, events.kind AS event_kind, events.detail,
-                 episodes.*, runs.episodes AS n_episodes, runs.episodes_planned,
+                 episodes.*, runs.episodes_planned,
+                 runs.episodes - (SELECT count(*) FROM episodes AS reference
+                     WHERE reference.run_id = runs.id AND reference.episode_index < 64
+                         AND reference.kind = 'reference') AS proposals,
                  runs.best_episode, coalesce(jobs.error, runs.error) AS error,
                  NOT EXISTS (
                      SELECT 1 FROM episodes AS rival
@@ -108,6 +112,20 @@ impl Store {
             events: events.collect::<SqlxResult<_>>().at(path)?,
             missed: after > 0 && oldest.is_some_and(|oldest| oldest > after + 1),
         })
+    }
+
+    /// The last lines of a search's log, oldest first.
+    pub async fn last_log(&self, search: RunId, n_lines: u32) -> Result<Vec<String>, StoreError> {
+        let mut lines: Vec<String> = sqlx::query_scalar(
+            "SELECT detail FROM events WHERE search_id = ? AND kind = 'log' ORDER BY id DESC LIMIT ?",
+        )
+        .bind(search)
+        .bind(n_lines)
+        .fetch_all(&self.inner.readers)
+        .await
+        .at(self.path())?;
+        lines.reverse();
+        Ok(lines)
     }
 
     /// Keeps a line of a search's log for those who watch it.
@@ -139,7 +157,7 @@ fn event(row: &SqliteRow) -> SqlxResult<Option<Event>> {
     let detail: Option<String> = row.try_get("detail")?;
     let kind = match kind.as_str() {
         "episode" => {
-            if row.try_get::<Option<u32>, _>("n_episodes")?.is_none() {
+            if row.try_get::<Option<u32>, _>("proposals")?.is_none() {
                 return Ok(None);
             }
             let index: u32 = row.try_get("episode_index")?;
@@ -151,7 +169,7 @@ fn event(row: &SqliteRow) -> SqlxResult<Option<Event>> {
                 feasible: row.try_get("meets_budgets")?,
                 is_best: row.try_get::<Option<u32>, _>("best_episode")? == Some(index),
                 on_front: row.try_get("on_front")?,
-                episodes: row.try_get("n_episodes")?,
+                proposals: row.try_get("proposals")?,
                 episodes_planned: row.try_get("episodes_planned")?,
             }
         }

@@ -26,7 +26,7 @@ pub struct Point {
 
 impl Store {
     /// About `n_shown` of a run's episodes, evenly over the run, and beside them all references,
-    /// the front against this cost, and the best; and how many there are in all.
+    /// the front against this cost, and whatever was the best when it came; and how many there are in all.
     pub async fn points(
         &self,
         run: RunId,
@@ -50,7 +50,10 @@ impl Store {
             .push(cost)
             .push(
                 ", quality DESC, episode_index
-                          ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS best_cheaper
+                          ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS best_cheaper,
+                     max(CASE WHEN meets_budgets AND stopped_after_images IS NULL THEN quality END)
+                         OVER (ORDER BY episode_index
+                          ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS best_before
                  FROM episodes WHERE run_id = ",
             )
             .push_bind(run)
@@ -58,6 +61,7 @@ impl Store {
             .push_bind(step)
             .push(
                 " = 0 OR kind = 'reference' OR on_front
+                 OR (feasible AND (best_before IS NULL OR quality > best_before))
                  OR episode_index = (SELECT best_episode FROM runs WHERE id = ",
             )
             .push_bind(run)

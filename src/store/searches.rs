@@ -52,7 +52,10 @@ pub struct SearchSummary {
     pub objective: Option<CostKind>,
     pub budget: Vec<BudgetRequest>,
     pub seed: u64,
+    /// Uniform references included.
     pub episodes: u32,
+    /// Without them: of `episodes_planned`.
+    pub proposals: u32,
     pub episodes_planned: u32,
     pub evaluations: u32,
     pub wall_s: f64,
@@ -235,6 +238,7 @@ fn summary(row: &SqliteRow) -> SqlxResult<SearchSummary> {
         budget: budget_requests(row, "budget")?,
         seed: row.try_get::<i64, _>("seed")?.cast_unsigned(),
         episodes: row.try_get("episodes")?,
+        proposals: row.try_get("proposals")?,
         episodes_planned: row.try_get("episodes_planned")?,
         evaluations: row.try_get("evaluations")?,
         wall_s: row.try_get("wall_s")?,

@@ -1,0 +1,85 @@
+//! Pages for people: rendered here, kept live by a little script, usable without it.
+
+mod assets;
+mod compare;
+mod login;
+mod overview;
+mod problem;
+mod profiles;
+mod search;
+mod submit;
+
+use std::sync::Arc;
+
+use askama::Template;
+use axum::{
+    Router,
+    response::{Html, IntoResponse as _, Response},
+    routing::{get, post},
+};
+
+pub use login::to_login;
+pub use problem::problem_page;
+
+use crate::service::{access::Caller, problem::Problem, state::App};
+
+pub fn routes() -> Router<Arc<App>> {
+    Router::new()
+        .route("/", get(overview::show))
+        .route("/searches/{id}", get(search::show))
+        .route("/compare", get(compare::show))
+        .route("/submit", get(submit::form).post(submit::take))
+        .route("/profiles", get(profiles::list).post(profiles::add))
+        .route("/profiles/{name}", get(profiles::show))
+        .route("/login", get(login::form).post(login::take))
+        .route("/logout", post(login::leave))
+        .route("/assets/{*name}", get(assets::file))
+}
+
+/// What the frame of every page needs.
+struct Frame {
+    /// Hash of the assets, part of their addresses.
+    assets_version: &'static str,
+    /// `searches`, `compare`, `profiles`, `submit` or none.
+    section: &'static str,
+    /// Whether there is somebody to sign out.
+    signed_in: bool,
+}
+
+impl Frame {
+    fn new(section: &'static str, caller: &Caller) -> Self {
+        Self { section, signed_in: caller.by_cookie, ..Self::of_strangers() }
+    }
+
+    fn of_strangers() -> Self {
+        Self { assets_version: assets::version(), section: "", signed_in: false }
+    }
+}
+
+/// One of several things to choose from.
+struct Choice {
+    value: String,
+    label: String,
+    selected: bool,
+}
+
+impl Choice {
+    /// Of these words the one that is selected.
+    fn among<'a>(words: impl IntoIterator<Item = &'a str>, selected: &str) -> Vec<Self> {
+        let choice = |word: &str| Self {
+            value: word.to_owned(),
+            label: word.to_owned(),
+            selected: word == selected,
+        };
+        words.into_iter().map(choice).collect()
+    }
+}
+
+fn page(template: &impl Template) -> Result<Response, Problem> {
+    Ok(Html(template.render().map_err(Problem::internal)?).into_response())
+}
+
+/// A value that is worth nothing to whoever guesses: a form with it is taken once.
+fn nonce() -> String {
+    crate::service::new_secret("form")
+}

@@ -1,0 +1,126 @@
+//! Hardware profiles, and one of them.
+
+use std::sync::Arc;
+
+use askama::Template;
+use axum::{
+    Extension, Form,
+    extract::{
+        Path, State,
+        rejection::{FormRejection, PathRejection},
+    },
+    http::StatusCode,
+    response::{IntoResponse as _, Redirect, Response},
+};
+use serde::Deserialize;
+
+use super::{Frame, nonce, page, problem::PageProblem};
+use crate::service::{
+    access::Caller,
+    problem::Problem,
+    profiles::{detail, keep, listed},
+    state::App,
+    wire::ListedProfile,
+};
+
+#[derive(Template)]
+#[template(path = "service/profiles.html")]
+struct ProfilesPage {
+    frame: Frame,
+    profiles: Vec<ListedProfile>,
+    nonce: String,
+    toml: String,
+    error: Option<String>,
+}
+
+#[derive(Template)]
+#[template(path = "service/profile.html")]
+struct ProfilePage {
+    frame: Frame,
+    name: String,
+    source: String,
+    description: String,
+    toml: String,
+    facts: Vec<Fact>,
+}
+
+struct Fact {
+    name: &'static str,
+    value: String,
+}
+
+pub async fn list(
+    State(app): State<Arc<App>>,
+    Extension(caller): Extension<Caller>,
+) -> Result<Response, PageProblem> {
+    Ok(list_page(&app, &caller, String::new(), None).await?)
+}
+
+async fn list_page(
+    app: &Arc<App>,
+    caller: &Caller,
+    toml: String,
+    error: Option<String>,
+) -> Result<Response, Problem> {
+    let profiles = listed(app).await?;
+    page(&ProfilesPage {
+        frame: Frame::new("profiles", caller),
+        profiles,
+        nonce: nonce(),
+        toml,
+        error,
+    })
+}
+
+#[derive(Debug, Deserialize)]
+pub struct ProfileForm {
+    toml: String,
+}
+
+pub async fn add(
+    State(app): State<Arc<App>>,
+    Extension(caller): Extension<Caller>,
+    form: Result<Form<ProfileForm>, FormRejection>,
+) -> Result<Response, PageProblem> {
+    let Form(ProfileForm { toml }) =
+        form.map_err(|rejection| Problem::new(rejection.status(), rejection.body_text()))?;
+    match keep(&app, &caller, toml.replace("\r\n", "\n").as_bytes()).await {
+        Ok(kept) => {
+            let stem = kept.name.trim_end_matches(".toml").to_owned();
+            Ok(Redirect::to(&format!("/profiles/{stem}")).into_response())
+        }
+        Err(problem) if problem.status().is_client_error() => {
+            let status = problem.status();
+            let error = Some(problem.detail().to_owned());
+            let body = list_page(&app, &caller, toml, error).await?;
+            Ok((status, body).into_response())
+        }
+        Err(problem) => Err(problem.into()),
+    }
+}
+
+pub async fn show(
+    State(app): State<Arc<App>>,
+    Extension(caller): Extension<Caller>,
+    name: Result<Path<String>, PathRejection>,
+) -> Result<Response, PageProblem> {
+    let Path(name) = name?;
+    let found = detail(&app, &name).await?;
+    let widths = |bits: &[u8]| bits.iter().map(u8::to_string).collect::<Vec<_>>().join(", ");
+    let fact = |name, value| Fact { name, value };
+    let facts = vec![
+        fact("Weight bits", widths(&found.weight_bits)),
+        fact("Activation bits", widths(&found.activation_bits)),
+        fact("Images at once", found.batch.to_string()),
+    ];
+    let status = StatusCode::OK;
+    let page_of = ProfilePage {
+        frame: Frame::new("profiles", &caller),
+        name: found.name,
+        source: found.source,
+        description: found.description,
+        toml: found.toml,
+        facts,
+    };
+    Ok((status, page(&page_of)?).into_response())
+}
