@@ -27,11 +27,11 @@ pub enum EventKind {
         quality: Option<f64>,
         cost: Cost,
         feasible: bool,
-        /// Whether it is the best of the run now.
+        /// Whether it was the best of the run when it came.
         is_best: bool,
         /// Whether no episode before it was at least as good for no more of the objective.
         on_front: bool,
-        /// Without uniform references, as of now: of `episodes_planned`.
+        /// Up to this one without uniform references: of `episodes_planned`.
         proposals: u32,
         episodes_planned: u32,
     },
@@ -81,10 +81,11 @@ impl Store {
         let rows = sqlx::query(
             "SELECT events.id AS event_id, events.search_id, events.kind AS event_kind, events.detail,
                  episodes.*, runs.episodes_planned,
-                 runs.episodes - (SELECT count(*) FROM episodes AS reference
-                     WHERE reference.run_id = runs.id AND reference.episode_index < 64
+                 events.episode_index + 1 - (SELECT count(*) FROM episodes AS reference
+                     WHERE reference.run_id = runs.id
+                         AND reference.episode_index <= min(events.episode_index, 63)
                          AND reference.kind = 'reference') AS proposals,
-                 runs.best_episode, coalesce(jobs.error, runs.error) AS error,
+                 coalesce(jobs.error, runs.error) AS error,
                  NOT EXISTS (
                      SELECT 1 FROM episodes AS rival
                      WHERE rival.run_id = episodes.run_id AND rival.episode_index < episodes.episode_index
@@ -92,7 +93,17 @@ impl Store {
                          AND rival.objective_cost <= episodes.objective_cost
                          AND rival.quality >= episodes.quality
                  ) AND episodes.quality IS NOT NULL AND episodes.meets_budgets = 1
-                   AND episodes.stopped_after_images IS NULL AS on_front
+                   AND episodes.stopped_after_images IS NULL AS on_front,
+                 NOT EXISTS (
+                     SELECT 1 FROM episodes AS rival
+                     WHERE rival.run_id = episodes.run_id AND rival.episode_index < episodes.episode_index
+                         AND rival.kind <> 'reference'
+                         AND rival.meets_budgets = 1 AND rival.stopped_after_images IS NULL
+                         AND (rival.quality > episodes.quality
+                             OR rival.quality = episodes.quality
+                                 AND rival.objective_cost <= episodes.objective_cost)
+                 ) AND episodes.kind <> 'reference' AND episodes.quality IS NOT NULL
+                   AND episodes.meets_budgets = 1 AND episodes.stopped_after_images IS NULL AS is_best
              FROM events
              LEFT JOIN episodes ON episodes.run_id = events.search_id
                  AND episodes.episode_index = events.episode_index
@@ -157,7 +168,7 @@ fn event(row: &SqliteRow) -> SqlxResult<Option<Event>> {
     let detail: Option<String> = row.try_get("detail")?;
     let kind = match kind.as_str() {
         "episode" => {
-            if row.try_get::<Option<u32>, _>("proposals")?.is_none() {
+            if row.try_get::<Option<u32>, _>("episodes_planned")?.is_none() {
                 return Ok(None);
             }
             let index: u32 = row.try_get("episode_index")?;
@@ -167,7 +178,7 @@ fn event(row: &SqliteRow) -> SqlxResult<Option<Event>> {
                 quality: row.try_get("quality")?,
                 cost: cost(row, "")?,
                 feasible: row.try_get("meets_budgets")?,
-                is_best: row.try_get::<Option<u32>, _>("best_episode")? == Some(index),
+                is_best: row.try_get("is_best")?,
                 on_front: row.try_get("on_front")?,
                 proposals: row.try_get("proposals")?,
                 episodes_planned: row.try_get("episodes_planned")?,

@@ -31,22 +31,17 @@ fn a_search_ends_alike_here_there_and_through_the_program() {
     let mut arguments = small_search_arguments("7");
     arguments.extend(["--json", "--threads", "1"]);
     let local_found = printed(&haq(local.path(), &arguments).output().unwrap());
-    let shown = haq(local.path(), &["runs", "show", "1", "--json"]).output().unwrap();
-    let shown = printed(&shown);
-    let there = server.episodes(id);
-    let here = shown["episodes"].as_array().unwrap();
-    assert_eq!(there.len(), here.len());
-    for (there, here) in there.iter().zip(here) {
-        let bits: Vec<Value> = here["policy"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .map(|bits| json!([bits["weight"], bits["activation"]]))
-            .collect();
-        assert_eq!(there["policy"], json!(bits));
-        assert_eq!(there["quality"], here["quality"]["top1"]);
-        assert_eq!(there["cost"], here["cost"]);
-    }
+    let episodes = |shown: std::process::Output| {
+        let mut episodes = printed(&shown)["episodes"].as_array().unwrap().clone();
+        episodes.iter_mut().for_each(|episode| {
+            episode.as_object_mut().unwrap().remove("wall_s");
+        });
+        episodes
+    };
+    let show = ["runs", "show", "1", "--json"];
+    let here = episodes(haq(local.path(), &show).output().unwrap());
+    let there = episodes(server.haq(&show).output().unwrap());
+    assert!(here.len() > 30 && here == there, "episodes differ");
 
     let mut arguments = small_search_arguments("7");
     arguments.extend(["--json", "--server", &server.url]);
@@ -60,8 +55,8 @@ fn a_search_ends_alike_here_there_and_through_the_program() {
 fn a_network_of_the_client_is_sent_with_its_card() {
     let local = tempfile::tempdir().unwrap();
     let assets = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("assets");
-    std::fs::copy(assets.join("digits.onnx"), local.path().join("mine.onnx")).unwrap();
-    std::fs::copy(assets.join("digits.json"), local.path().join("mine.json")).unwrap();
+    std::fs::copy(assets.join("digits_net.onnx"), local.path().join("mine.onnx")).unwrap();
+    std::fs::copy(assets.join("digits_net.json"), local.path().join("mine.json")).unwrap();
     let data = assets.display().to_string();
     let server = Server::start(&["--data-folders", &data]);
     let digits = assets.join("digits.csv.gz").display().to_string();

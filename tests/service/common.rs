@@ -234,7 +234,13 @@ pub fn haq(folder: &Path, arguments: &[&str]) -> Command {
 }
 
 fn launch(folder: &Path, arguments: &[String]) -> (Child, String) {
-    let mut child = haq(folder, &["serve", "--listen", "127.0.0.1:0", "--threads", "1"])
+    // Whole, so that tests can tell its processes from those of others.
+    let database = folder.join("haq.db").display().to_string();
+    let mut command = haq(folder, &["serve", "--listen", "127.0.0.1:0", "--threads", "1"]);
+    if !arguments.iter().any(|argument| argument == "--db") {
+        command.args(["--db", &database]);
+    }
+    let mut child = command
         .args(arguments)
         .stdin(Stdio::null())
         .stdout(Stdio::null())

@@ -13,7 +13,7 @@ fn folders() -> (tempfile::TempDir, String) {
     let models = folder.path().join("models");
     std::fs::create_dir(&models).unwrap();
     let assets = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("assets");
-    for (from, to) in [("digits.onnx", "models/net.onnx"), ("digits.onnx", "secret.onnx")] {
+    for (from, to) in [("digits_net.onnx", "models/net.onnx"), ("digits_net.onnx", "secret.onnx")] {
         std::fs::copy(assets.join(from), folder.path().join(to)).unwrap();
     }
     std::os::unix::fs::symlink("../secret.onnx", models.join("link.onnx")).unwrap();
@@ -76,7 +76,7 @@ fn bodies_are_bounded_and_have_to_be_what_they_say() {
     post(&[("content-type", "text/plain")], b"{}").expect(415);
     post(&[("content-type", "application/json"), ("content-encoding", "gzip")], b"x").expect(415);
     let nested = format!("{}{}", "[".repeat(9_000), "]".repeat(9_000));
-    post(&json, nested.as_bytes()).expect(400);
+    post(&json, nested.as_bytes()).expect(422);
 
     let upload = |name: &str, body: &[u8]| {
         server.send("POST", &format!("/api/v1/models?name={name}"), &[], body)

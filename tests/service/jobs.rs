@@ -1,6 +1,9 @@
 //! Searches in work: paused, cancelled, failed, crashed, killed, gone on with.
 
-use std::{process::Command, time::Duration};
+use std::{
+    process::{Command, Stdio},
+    time::Duration,
+};
 
 use serde_json::{Value, json};
 
@@ -84,7 +87,7 @@ fn a_search_that_cannot_go_on_says_why_and_the_service_stays() {
     let assets = assets.display().to_string();
     let server = Server::start(&["--model-folders", &assets, "--data-folders", &data]);
     let mut submission = long_search(0);
-    submission["model"] = json!("digits.onnx");
+    submission["model"] = json!("digits_net.onnx");
     submission["data"] = json!("digits.csv.gz");
     let id = server.submit(&submission);
     server.wait_until(id, |found| found["episodes"].as_u64() > Some(5));
@@ -130,7 +133,7 @@ fn a_search_that_kills_its_process_is_set_aside() {
 fn a_run_of_the_terminal_can_be_gone_on_with() {
     let server = Server::start(&[]);
     let mut arguments = crate::common::small_search_arguments("4");
-    let mut child = server.haq(&arguments).spawn().unwrap();
+    let mut child = server.haq(&arguments).stdout(Stdio::null()).spawn().unwrap();
     server.wait_until_listed(1, 12);
     child.kill().unwrap();
     child.wait().unwrap();
@@ -139,7 +142,7 @@ fn a_run_of_the_terminal_can_be_gone_on_with() {
     act(&server, 1, "resume", 202);
     server.wait_for(1, "completed");
     arguments.extend(["--threads", "1"]);
-    assert!(server.haq(&arguments).status().unwrap().success());
+    assert!(server.haq(&arguments).output().unwrap().status.success());
     assert_eq!(server.episodes(1), server.episodes(2));
 }
 
