@@ -77,7 +77,7 @@ def cases():
         Case("energy-0.75", "resnet20", "bitfusion", ["energy=0.75"], ALL, 40, 3),
         cloud("0.3"), edge("0.6", 3), cloud("0.45"), cloud("0.6"),
         Case("front-range", "resnet20", "bismo-edge", [], ["ddpg"], 100, 1), *front,
-        depthwise("0.45", 3), paper("0.45"), depthwise("0.6", 3),
+        depthwise("0.45", 5), paper("0.45"), depthwise("0.6", 5),
     ]
 
 
