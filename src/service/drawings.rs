@@ -35,7 +35,7 @@ const EXPORT_LIMIT: Duration = Duration::from_secs(600);
 
 /// A plot of a search
 #[utoipa::path(get, path = "/api/v1/searches/{id}/plots/{file}", tag = "files",
-    params(("id" = i64, Path), ("file" = String, Path, description =
+    params(("id" = i64, Path, example = 1), ("file" = String, Path, description =
         "pareto, bits, learning, convergence or costs, with .svg or .png")),
     responses((status = 200, content_type = "image/svg+xml"), (status = 200, content_type = "image/png"),
         (status = 404, body = Problem, content_type = "application/problem+json")))]
@@ -89,7 +89,7 @@ impl<F: Figure> FnOnceFigure for F {
 }
 
 /// One page with everything about a search, to keep or to send
-#[utoipa::path(get, path = "/api/v1/searches/{id}/report", tag = "files", params(("id" = i64, Path)),
+#[utoipa::path(get, path = "/api/v1/searches/{id}/report", tag = "files", params(("id" = i64, Path, example = 1)),
     responses((status = 200, content_type = "text/html"),
         (status = 404, body = Problem, content_type = "application/problem+json")))]
 pub async fn report(
@@ -107,7 +107,7 @@ pub async fn report(
 }
 
 /// Everything about a search as one object: what `haq search --server` shows it from
-#[utoipa::path(get, path = "/api/v1/searches/{id}/record", tag = "results", params(("id" = i64, Path)),
+#[utoipa::path(get, path = "/api/v1/searches/{id}/record", tag = "results", params(("id" = i64, Path, example = 1)),
     responses((status = 200, content_type = "application/json", body = serde_json::Value),
         (status = 404, body = Problem, content_type = "application/problem+json")))]
 pub async fn record(
@@ -189,7 +189,7 @@ impl ExportForm {
 ///
 /// `aimet` and `aimet-2` give the encodings, `aimet-network` the float network they are for. Made when it is first asked for, which takes as long as calibrating the network.
 #[utoipa::path(get, path = "/api/v1/searches/{id}/exports/{form}", tag = "files",
-    params(("id" = i64, Path), ("form" = String, Path, description = "onnx, qonnx, aimet, aimet-2, aimet-network or policy"),
+    params(("id" = i64, Path, example = 1), ("form" = String, Path, description = "onnx, qonnx, aimet, aimet-2, aimet-network or policy"),
         EpisodeChoice),
     responses((status = 200, content_type = "application/octet-stream"),
         (status = 404, body = Problem, content_type = "application/problem+json"),

@@ -118,7 +118,7 @@ pub async fn all(
 
 /// Events of one search as they happen
 #[utoipa::path(get, path = "/api/v1/searches/{id}/events", tag = "events",
-    params(("id" = i64, Path), ("Last-Event-ID" = Option<i64>, Header)),
+    params(("id" = i64, Path, example = 1), ("Last-Event-ID" = Option<i64>, Header)),
     responses((status = 200, content_type = "text/event-stream", description = "a stream without end"),
         (status = 404, body = Problem, content_type = "application/problem+json")))]
 pub async fn of_search(

@@ -66,7 +66,7 @@ fn describe(profile: &HardwareProfile) -> String {
 }
 
 /// One profile
-#[utoipa::path(get, path = "/api/v1/profiles/{name}", tag = "profiles", params(("name" = String, Path)),
+#[utoipa::path(get, path = "/api/v1/profiles/{name}", tag = "profiles", params(("name" = String, Path, example = "edge-tpu")),
     responses((status = 200, body = ProfileDetail),
         (status = 404, body = Problem, content_type = "application/problem+json"),
         (status = 422, body = Problem, content_type = "application/problem+json")))]
@@ -101,7 +101,7 @@ pub async fn detail(app: &App, name: &str) -> Result<ProfileDetail, Problem> {
 
 /// The embedded network's layers under the roofs of a device, all at 8/8
 #[utoipa::path(get, path = "/api/v1/profiles/{name}/roofline.svg", tag = "profiles",
-    params(("name" = String, Path)), responses((status = 200, content_type = "image/svg+xml"),
+    params(("name" = String, Path, example = "edge-tpu")), responses((status = 200, content_type = "image/svg+xml"),
         (status = 404, body = Problem, content_type = "application/problem+json"),
         (status = 422, body = Problem, content_type = "application/problem+json")))]
 pub async fn roofline(
@@ -133,7 +133,7 @@ pub async fn roofline(
 
 /// Check a profile's text (TOML) without keeping it
 #[utoipa::path(post, path = "/api/v1/profiles/check", tag = "profiles",
-    request_body(content = String, content_type = "application/toml"),
+    request_body(content = String, content_type = "text/plain"),
     responses((status = 200, body = ListedProfile),
         (status = 422, body = Problem, content_type = "application/problem+json")))]
 pub async fn check(body: Bytes) -> Result<Json<ListedProfile>, Problem> {
@@ -144,7 +144,7 @@ pub async fn check(body: Bytes) -> Result<Json<ListedProfile>, Problem> {
 
 /// Hand in a profile (TOML); it is named as it names itself
 #[utoipa::path(post, path = "/api/v1/profiles", tag = "profiles",
-    request_body(content = String, content_type = "application/toml"),
+    request_body(content = String, content_type = "text/plain"),
     responses((status = 201, body = Uploaded),
         (status = 409, body = Problem, content_type = "application/problem+json"),
         (status = 422, body = Problem, content_type = "application/problem+json")))]

@@ -51,7 +51,7 @@ pub struct EpisodeQuery {
 
 /// Episodes in the order they were judged
 #[utoipa::path(get, path = "/api/v1/searches/{id}/episodes", tag = "results",
-    params(("id" = i64, Path), EpisodeQuery), responses((status = 200, body = EpisodeList),
+    params(("id" = i64, Path, example = 1), EpisodeQuery), responses((status = 200, body = EpisodeList),
         (status = 404, body = Problem, content_type = "application/problem+json")))]
 pub async fn episodes(
     State(app): State<Arc<App>>,
@@ -104,7 +104,7 @@ fn cost_kind(text: &str) -> Result<CostKind, Problem> {
 
 /// Episodes for a plot of quality against a cost
 #[utoipa::path(get, path = "/api/v1/searches/{id}/points", tag = "results",
-    params(("id" = i64, Path), PointQuery), responses((status = 200, body = Points),
+    params(("id" = i64, Path, example = 1), PointQuery), responses((status = 200, body = Points),
         (status = 404, body = Problem, content_type = "application/problem+json")))]
 pub async fn points(
     State(app): State<Arc<App>>,
@@ -161,7 +161,7 @@ fn uniform(policy: &BitwidthPolicy, layers: &[LayerDescription]) -> Option<Strin
 }
 
 /// The policies that no other beats in both quality and cost
-#[utoipa::path(get, path = "/api/v1/searches/{id}/front", tag = "results", params(("id" = i64, Path)),
+#[utoipa::path(get, path = "/api/v1/searches/{id}/front", tag = "results", params(("id" = i64, Path, example = 1)),
     responses((status = 200, body = Front),
         (status = 404, body = Problem, content_type = "application/problem+json")))]
 pub async fn front(
@@ -190,7 +190,7 @@ pub struct EpisodeChoice {
 
 /// A policy as a file, such as `haq export --policy` and `haq evaluate --policy` read
 #[utoipa::path(get, path = "/api/v1/searches/{id}/policy", tag = "results",
-    params(("id" = i64, Path), EpisodeChoice),
+    params(("id" = i64, Path, example = 1), EpisodeChoice),
     responses((status = 200, content_type = "application/json", body = serde_json::Value),
         (status = 404, body = Problem, content_type = "application/problem+json")))]
 pub async fn policy(
@@ -206,7 +206,7 @@ pub async fn policy(
 
 /// The layers of a policy: bits, cost, sensitivity, and why
 #[utoipa::path(get, path = "/api/v1/searches/{id}/layers", tag = "results",
-    params(("id" = i64, Path), EpisodeChoice), responses((status = 200, body = PolicyLayers),
+    params(("id" = i64, Path, example = 1), EpisodeChoice), responses((status = 200, body = PolicyLayers),
         (status = 404, body = Problem, content_type = "application/problem+json")))]
 pub async fn layers(
     State(app): State<Arc<App>>,

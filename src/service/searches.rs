@@ -239,7 +239,7 @@ pub async fn list(
 }
 
 /// One search
-#[utoipa::path(get, path = "/api/v1/searches/{id}", tag = "searches", params(("id" = i64, Path)),
+#[utoipa::path(get, path = "/api/v1/searches/{id}", tag = "searches", params(("id" = i64, Path, example = 1)),
     responses((status = 200, body = SearchDetail),
         (status = 404, body = Problem, content_type = "application/problem+json")))]
 pub async fn show(
@@ -284,7 +284,7 @@ pub struct Annotation {
 }
 
 /// Tag or annotate a search
-#[utoipa::path(patch, path = "/api/v1/searches/{id}", tag = "searches", params(("id" = i64, Path)),
+#[utoipa::path(patch, path = "/api/v1/searches/{id}", tag = "searches", params(("id" = i64, Path, example = 1)),
     request_body = Annotation, responses((status = 200, body = SearchDetail),
         (status = 404, body = Problem, content_type = "application/problem+json"),
         (status = 422, body = Problem, content_type = "application/problem+json")))]
@@ -300,7 +300,7 @@ pub async fn annotate(
 }
 
 /// Delete a search that does not run, with all it found
-#[utoipa::path(delete, path = "/api/v1/searches/{id}", tag = "searches", params(("id" = i64, Path)),
+#[utoipa::path(delete, path = "/api/v1/searches/{id}", tag = "searches", params(("id" = i64, Path, example = 1)),
     responses((status = 204), (status = 404, body = Problem, content_type = "application/problem+json"),
         (status = 409, body = Problem, content_type = "application/problem+json")))]
 pub async fn delete(
@@ -315,7 +315,7 @@ pub async fn delete(
 /// Cancel a search: at once where it waits, after the policy in work where it runs
 ///
 /// What it found stays, and it can be resumed.
-#[utoipa::path(post, path = "/api/v1/searches/{id}/cancel", tag = "searches", params(("id" = i64, Path)),
+#[utoipa::path(post, path = "/api/v1/searches/{id}/cancel", tag = "searches", params(("id" = i64, Path, example = 1)),
     responses((status = 202, body = Standing), (status = 404, body = Problem, content_type = "application/problem+json"),
         (status = 409, body = Problem, content_type = "application/problem+json")))]
 pub async fn cancel(
@@ -327,7 +327,7 @@ pub async fn cancel(
 }
 
 /// Pause a search, to be resumed
-#[utoipa::path(post, path = "/api/v1/searches/{id}/pause", tag = "searches", params(("id" = i64, Path)),
+#[utoipa::path(post, path = "/api/v1/searches/{id}/pause", tag = "searches", params(("id" = i64, Path, example = 1)),
     responses((status = 202, body = Standing), (status = 404, body = Problem, content_type = "application/problem+json"),
         (status = 409, body = Problem, content_type = "application/problem+json")))]
 pub async fn pause(
@@ -360,7 +360,7 @@ pub async fn stop(app: &App, id: RunId, wish: StopWish) -> Result<Standing, Prob
 /// Go on with a search that was paused or cancelled, or failed
 ///
 /// Also with a run that `haq search` began and that was interrupted.
-#[utoipa::path(post, path = "/api/v1/searches/{id}/resume", tag = "searches", params(("id" = i64, Path)),
+#[utoipa::path(post, path = "/api/v1/searches/{id}/resume", tag = "searches", params(("id" = i64, Path, example = 1)),
     responses((status = 202, body = Standing), (status = 404, body = Problem, content_type = "application/problem+json"),
         (status = 409, body = Problem, content_type = "application/problem+json")))]
 pub async fn resume(
