@@ -9,6 +9,7 @@ use std::{
 };
 
 use crate::{
+    domain::RunId,
     runner::{FoundProfile, Places, ProfileSource, find_profile, profile_names},
     service::settings::Settings,
     store::{Store, StoreError, Upload, UploadKind},
@@ -75,6 +76,16 @@ impl Files {
 
     pub fn exports_folder(&self) -> PathBuf {
         self.state_folder.join("exports")
+    }
+
+    /// Deletes what was exported of a search.
+    pub fn forget_exports(&self, search: RunId) {
+        let prefix = format!("{search}-");
+        for entry in fs::read_dir(self.exports_folder()).into_iter().flatten().flatten() {
+            if entry.file_name().to_string_lossy().starts_with(&prefix) {
+                let _ = fs::remove_file(entry.path());
+            }
+        }
     }
 
     /// Where an uploaded file lies, by what it holds.

@@ -11,7 +11,7 @@ use axum::{
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 
 use crate::service::{
-    access::{COOKIE, Caller},
+    access::{COOKIE, Caller, LOCAL},
     pages,
     problem::Problem,
     state::{App, Peer},
@@ -72,7 +72,6 @@ async fn admit(
     headers: &HeaderMap,
 ) -> Result<Caller, Problem> {
     check_host(app, headers)?;
-    app.rates.check(peer.map_or_else(String::new, |Peer(address)| client(address.ip())))?;
     let is_safe = matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS);
     if !is_safe {
         check_origin(headers)?;
@@ -81,14 +80,24 @@ async fn admit(
         let told = "bodies are taken as they are, not compressed";
         return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, told));
     }
+    let machine = || peer.map_or_else(String::new, |Peer(address)| client(address.ip()));
     if is_open(path) {
+        app.rates.check(machine())?;
         return Ok(Caller {
             name: String::new(),
             scope: crate::store::Scope::Read,
             by_cookie: false,
         });
     }
-    let caller = app.access.caller(&app.store, headers).await?;
+    // Behind a proxy all come from one machine: who has a token is told by that.
+    let caller = match app.access.caller(&app.store, headers).await {
+        Ok(caller) if caller.name == LOCAL => app.rates.check(machine()).map(|()| caller)?,
+        Ok(caller) => app.rates.check(format!("token {}", caller.name)).map(|()| caller)?,
+        Err(problem) => {
+            app.rates.check(machine())?;
+            return Err(problem);
+        }
+    };
     if !is_safe {
         caller.may_write()?;
     }

@@ -5,7 +5,10 @@ use std::{ffi::OsString, sync::Arc, time::Duration};
 use axum::{
     Extension, Json,
     body::Bytes,
-    extract::{Path, State, rejection::PathRejection},
+    extract::{
+        Path, State,
+        rejection::{BytesRejection, PathRejection},
+    },
     http::{StatusCode, header},
     response::{IntoResponse as _, Response},
 };
@@ -136,7 +139,8 @@ pub async fn roofline(
     request_body(content = String, content_type = "text/plain"),
     responses((status = 200, body = ListedProfile),
         (status = 422, body = Problem, content_type = "application/problem+json")))]
-pub async fn check(body: Bytes) -> Result<Json<ListedProfile>, Problem> {
+pub async fn check(body: Result<Bytes, BytesRejection>) -> Result<Json<ListedProfile>, Problem> {
+    let body = body?;
     let (profile, _) = parse(&body)?;
     let description = describe(&profile);
     Ok(Json(ListedProfile { name: profile.name().into(), source: "checked".into(), description }))
@@ -151,9 +155,9 @@ pub async fn check(body: Bytes) -> Result<Json<ListedProfile>, Problem> {
 pub async fn add(
     State(app): State<Arc<App>>,
     Extension(caller): Extension<Caller>,
-    body: Bytes,
+    body: Result<Bytes, BytesRejection>,
 ) -> Result<(StatusCode, Json<Uploaded>), Problem> {
-    Ok((StatusCode::CREATED, Json(keep(&app, &caller, &body).await?)))
+    Ok((StatusCode::CREATED, Json(keep(&app, &caller, &body?).await?)))
 }
 
 pub async fn keep(app: &App, caller: &Caller, body: &[u8]) -> Result<Uploaded, Problem> {

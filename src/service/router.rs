@@ -3,11 +3,13 @@
 use std::{sync::Arc, time::Duration};
 
 use axum::{
-    Router, extract::DefaultBodyLimit, http::StatusCode, middleware, response::IntoResponse as _,
+    Router,
+    extract::{DefaultBodyLimit, Request},
+    http::StatusCode,
+    middleware::{self, Next},
+    response::{IntoResponse as _, Response},
 };
-use tower_http::{
-    catch_panic::CatchPanicLayer, compression::CompressionLayer, timeout::TimeoutLayer,
-};
+use tower_http::{catch_panic::CatchPanicLayer, compression::CompressionLayer};
 use utoipa::OpenApi as _;
 use utoipa_axum::{router::OpenApiRouter, routes};
 use utoipa_swagger_ui::SwaggerUi;
@@ -83,7 +85,7 @@ fn uploads_in() -> OpenApiRouter<Arc<App>> {
 /// All routes, and what describes them.
 pub fn routes(app: &App) -> (Router<Arc<App>>, utoipa::openapi::OpenApi) {
     let limit = Duration::from_secs(app.settings.request_timeout_s);
-    let in_time = TimeoutLayer::with_status_code(StatusCode::GATEWAY_TIMEOUT, limit);
+    let in_time = middleware::from_fn(move |request, next| in_time(limit, request, next));
     OpenApiRouter::with_openapi(Description::openapi())
         .merge(quick().layer(in_time))
         .merge(patient())
@@ -106,6 +108,17 @@ pub fn router(app: Arc<App>) -> Router {
         }))
         .layer(middleware::from_fn(guard::protect))
         .with_state(app)
+}
+
+/// Answers at the latest after `limit`.
+async fn in_time(limit: Duration, request: Request, next: Next) -> Response {
+    match tokio::time::timeout(limit, next.run(request)).await {
+        Ok(response) => response,
+        Err(_) => {
+            let told = format!("no answer within {} s (request_timeout_s)", limit.as_secs());
+            Problem::new(StatusCode::GATEWAY_TIMEOUT, told).into_response()
+        }
+    }
 }
 
 async fn unknown(uri: axum::http::Uri) -> Problem {

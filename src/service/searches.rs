@@ -309,6 +309,7 @@ pub async fn delete(
 ) -> Result<StatusCode, Problem> {
     let Path(id) = id?;
     app.store.delete_search(id).await?;
+    app.blocking(move |app| Ok::<_, Problem>(app.files.forget_exports(id))).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

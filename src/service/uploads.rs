@@ -7,7 +7,7 @@ use axum::{
     body::Body,
     extract::{
         Path, Query, State,
-        rejection::{PathRejection, QueryRejection},
+        rejection::{BytesRejection, PathRejection, QueryRejection},
     },
     http::StatusCode,
 };
@@ -143,9 +143,9 @@ pub async fn add_data(
 pub async fn put_card(
     State(app): State<Arc<App>>,
     id: Result<Path<String>, PathRejection>,
-    body: axum::body::Bytes,
+    body: Result<axum::body::Bytes, BytesRejection>,
 ) -> Result<StatusCode, Problem> {
-    let Path(id) = id?;
+    let (Path(id), body) = (id?, body?);
     let digest = id.strip_prefix("sha256:").unwrap_or(&id);
     let uploads = app.store.uploads(UploadKind::Model).await?;
     let upload = uploads.into_iter().find(|upload| upload.digest == digest);
