@@ -309,7 +309,11 @@ pub async fn delete(
 ) -> Result<StatusCode, Problem> {
     let Path(id) = id?;
     app.store.delete_search(id).await?;
-    app.blocking(move |app| Ok::<_, Problem>(app.files.forget_exports(id))).await?;
+    app.blocking(move |app| {
+        app.files.forget_exports(id);
+        Ok::<_, Problem>(())
+    })
+    .await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

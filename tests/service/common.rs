@@ -252,7 +252,8 @@ fn launch(folder: &Path, arguments: &[String]) -> (Child, String) {
     loop {
         let mut line = String::new();
         if stderr.read_line(&mut line).expect("stderr is text") == 0 {
-            panic!("the service ended: {said}");
+            let status = child.wait().expect("it ended");
+            panic!("the service ended with {status}: {said}");
         }
         if let Some((_, url)) = line.split_once("haq serves at ") {
             let url = url.trim().to_owned();

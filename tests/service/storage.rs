@@ -1,5 +1,7 @@
 //! A disk that is full, and a database that cannot be written.
 
+#![allow(clippy::print_stderr, reason = "a skipped test says so")]
+
 use std::{path::Path, process::Command, time::Duration};
 
 use serde_json::json;
