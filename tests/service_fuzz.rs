@@ -16,8 +16,7 @@ fn no_request_makes_the_service_fail() {
     let Some(python) = python_common::python_with("schemathesis", &["schemathesis==4.32.5"]) else {
         return;
     };
-    let server =
-        Server::start(&["--requests-per-s", "1000000", "--requests-burst", "1000000"]);
+    let server = Server::start(&["--requests-per-s", "1000000", "--requests-burst", "1000000"]);
     let mut submission = small_search(0);
     submission["strategy"] = json!("random");
     submission["episodes"] = json!(5);
@@ -28,7 +27,10 @@ fn no_request_makes_the_service_fail() {
         .args(["run", &format!("{}/api/v1/openapi.json", server.url)])
         // Streams have no end.
         .args(["--exclude-path-regex", "events$"])
-        .args(["--checks", "not_a_server_error,response_schema_conformance,content_type_conformance"])
+        .args([
+            "--checks",
+            "not_a_server_error,response_schema_conformance,content_type_conformance",
+        ])
         .args(["--phases", "examples,coverage,fuzzing", "--max-examples", "15", "--seed", "1"])
         .args(["--request-timeout", "60", "--max-failures", "5"])
         .output()

@@ -233,6 +233,7 @@ pub fn haq(folder: &Path, arguments: &[&str]) -> Command {
     command
 }
 
+#[allow(clippy::zombie_processes, reason = "a `Server` waits for it when it is dropped")]
 fn launch(folder: &Path, arguments: &[String]) -> (Child, String) {
     // Whole, so that tests can tell its processes from those of others.
     let database = folder.join("haq.db").display().to_string();
