@@ -148,7 +148,8 @@ mod tests {
             (TensorFile::parse(&whole[..whole.len() - 1]).unwrap_err(), "behind the file"),
             (other("F32", "U32"), "U32, not F32"),
             (other("[2,1]", "[2,3]"), "does not hold 8 bytes"),
-            (other("{\"data_offsets", "[\"data_offsets"), "its header"),
+            (other("data_offsets", "data_offsetz"), "missing field"),
+            (other("{\"", "[\""), "its header"),
         ] {
             assert!(what.contains(expected), "{what}");
         }

@@ -64,6 +64,10 @@ mod tests {
         let listed = include_str!("../../../assets/service/vendor/VENDORED.md");
         let mut n_files = 0;
         for name in Assets::iter().filter(|name| name.starts_with("vendor/")) {
+            // The list itself.
+            if name.ends_with(".md") {
+                continue;
+            }
             let digest = hex(&Assets::get(&name).unwrap().metadata.sha256_hash());
             assert!(listed.contains(&digest), "{name} has the digest {digest}");
             n_files += 1;
