@@ -22,7 +22,10 @@ const MAY_USE: &[(&str, &[&str])] = &[
         "runner",
         &["search", "store", "report", "export", "quantization", "network", "data", "domain"],
     ),
-    ("service", &["runner", "search", "store", "report", "queue", "data", "domain"]),
+    (
+        "service",
+        &["runner", "search", "store", "report", "queue", "quantization", "data", "domain"],
+    ),
     (
         "cli",
         &[
