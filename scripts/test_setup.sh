@@ -267,6 +267,7 @@ program() {
 continuous_integration() {
     local ci=$scratch/repo/.ci/run
     new_machine && stand_in make 'echo "make $*"'
+    stand_in chromium 'exit 0' && stand_in chromedriver 'exit 0'
     stand_in id 'echo 0'
     # shellcheck disable=SC2016 # for the stand-in
     stand_in apt-get 'echo "apt-get $*"; case $* in install*) ln -s cc "${0%/*}/c++" ;; esac'
@@ -282,7 +283,11 @@ continuous_integration() {
     without c++ && stand_in id 'echo 1000' && try "$ci"
     refuses "CI without a compiler, as somebody" "install g++ first"
 
-    stand_in c++ 'exit 0' && stand_in rustup 'echo "rustup $*"' && try "$ci"
+    stand_in c++ 'exit 0' && without chromium && try "$ci"
+    accepts "CI without a browser, as somebody" "chromium cannot be installed: no browser tests"
+    holds "it goes on to the tests" grep -qx 'make test' "$scratch/out"
+
+    stand_in rustup 'echo "rustup $*"' && try "$ci"
     accepts "CI with a minimal Rust" "rustup component add clippy"
 }
 
