@@ -7,6 +7,8 @@ import { logTicks } from './scale.js';
 const FONT = '"Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif';
 const LEAST_WAIT_MS = 400;
 const CLICK_REACH_PX = 22;
+// Above this the points of a series are drawn in one stroke.
+const LARGE = 2000;
 
 /** A chart in `host`; `build(colours)` makes its options. */
 export class Chart {
@@ -172,6 +174,18 @@ export function frame(palette, legend, describe) {
       // An element, not HTML: the content-security policy forbids style attributes.
       formatter: ({ value, seriesId }) => (value ? el('div', {}, ...describe(value[2], seriesId)) : ''),
     },
+  };
+}
+
+/** Episodes as dots: the fewer, the easier each is to see. */
+export function dotStyle(count, color) {
+  const [symbolSize, opacity] = count < 300 ? [8, 0.6] : count < LARGE ? [6, 0.5] : [5, 0.4];
+  return {
+    type: 'scatter',
+    symbolSize,
+    large: true,
+    largeThreshold: LARGE,
+    itemStyle: { color, opacity },
   };
 }
 

@@ -5,7 +5,16 @@ import { get } from './api.js';
 import { Chart, frame, logAxis, valueAxis } from './chart.js';
 import { SERIES } from './colours.js';
 import { byId, el } from './dom.js';
-import { COSTS, costOf, qualityAxis, qualityScale, showCost, showQuality, unitOf } from './format.js';
+import {
+  COSTS,
+  costOf,
+  qualityAxis,
+  qualityCeiling,
+  qualityScale,
+  showCost,
+  showQuality,
+  unitOf,
+} from './format.js';
 import { joinFront } from './points.js';
 import { logRange, lowestShown, roundRange } from './scale.js';
 
@@ -29,14 +38,14 @@ function options(palette) {
   const { measure } = searches[0].summary;
   const fronts = searches.map(frontOf);
   const all = fronts.flat();
-  const costs = all.map((point) => point.cost);
-  const unit = unitOf(kind, Math.max(...costs));
+  const unit = unitOf(kind, Math.max(...all.map((point) => point.cost)));
   const scale = qualityScale(measure);
   const best = Math.max(...all.map((point) => point.quality));
   const low = lowestShown(
     best,
     all.map((point) => point.quality),
   );
+  const costs = all.filter((point) => point.quality >= low).map((point) => point.cost);
   const [left, right] = [Math.min(...costs) / unit.factor, Math.max(...costs) / unit.factor];
   const log = byId('log-axis').checked;
   const series = searches.map((search, index) => ({
@@ -67,7 +76,12 @@ function options(palette) {
     xAxis: log
       ? logAxis(palette, `${COSTS[kind].name} (${unit.name})`, logRange(left, right), 30)
       : valueAxis(palette, `${COSTS[kind].name} (${unit.name})`, roundRange(left, right, 0), 30),
-    yAxis: valueAxis(palette, qualityAxis(measure), roundRange(low * scale, best * scale), 44),
+    yAxis: valueAxis(
+      palette,
+      qualityAxis(measure),
+      roundRange(low * scale, best * scale, -Infinity, qualityCeiling(measure)),
+      44,
+    ),
     series,
   };
 }

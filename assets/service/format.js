@@ -57,6 +57,9 @@ export const measureName = (measure) => MEASURES[measure].name;
 /** From a quality to what its axis counts in: percent, or the value itself. */
 export const qualityScale = (measure) => (MEASURES[measure].percent ? 100 : 1);
 
+/** The highest a quality can be, on its axis. */
+export const qualityCeiling = (measure) => (MEASURES[measure].percent ? 100 : 0);
+
 /** More is better on every axis. */
 export const qualityAxis = (measure) =>
   MEASURES[measure].percent ? `${MEASURES[measure].name} (%)` : `minus ${MEASURES[measure].name}`;

@@ -44,7 +44,8 @@ export function meanBits(layers) {
   return { weight: weighted.toFixed(2), activation: activations.toFixed(2) };
 }
 
-const signed = (value, text) => `${value > 0 ? '+' : value < 0 ? '−' : ''}${text}`;
+/** With its sign, unless it rounds to nothing. */
+const signed = (value, text) => `${/[1-9]/.test(text) ? (value > 0 ? '+' : '−') : ''}${text}`;
 
 /** "W 3", "−2.1 %", "KL +0.0012": one tensor at its next width; the cost is the network's. */
 function change({ operand, to_bits, predicted_cost_change, predicted_kl_change, breaks_a_budget }) {
@@ -110,8 +111,8 @@ function row(layer, index, kind, dearest) {
     costCell(layer, kind, dearest),
     el('td', { class: 'left' }, layer.bound),
     el('td', {}, sensitivity(layer)),
-    el('td', { class: 'left' }, changes(layer, false)),
-    el('td', { class: 'left' }, changes(layer, true)),
+    el('td', { class: 'left change' }, changes(layer, false)),
+    el('td', { class: 'left change' }, changes(layer, true)),
     el('td', { class: 'left wrap' }, layer.why ?? '–'),
   );
 }

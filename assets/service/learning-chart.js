@@ -1,11 +1,9 @@
 // Quality by episode, with the best within the budgets so far.
 
-import { Chart, frame, markLine, valueAxis } from './chart.js';
+import { Chart, dotStyle, frame, markLine, valueAxis } from './chart.js';
 import { el } from './dom.js';
-import { qualityAxis, qualityScale, showCount, showQuality } from './format.js';
+import { qualityAxis, qualityCeiling, qualityScale, showCount, showQuality } from './format.js';
 import { lowestShown, roundRange } from './scale.js';
-
-const LARGE = 2000;
 
 export class LearningChart {
   #chart;
@@ -41,14 +39,10 @@ export class LearningChart {
     const least = qualities.reduce((low, value) => Math.min(low, value), Infinity);
     // The first bad guesses would press everything else into a line.
     const low = Math.max(least, lowestShown(best, qualities));
-    const dots = (id, name, colour, opacity, chosen) => ({
+    const dots = (id, name, color, chosen) => ({
+      ...dotStyle(points.all.length, color),
       id,
       name,
-      type: 'scatter',
-      symbolSize: 4,
-      large: true,
-      largeThreshold: LARGE,
-      itemStyle: { color: colour, opacity },
       data: chosen.map((point) => [point.episode, point.quality * this.scale, point.episode]),
     });
     const chosen = points.get(picked);
@@ -57,14 +51,12 @@ export class LearningChart {
         'over',
         'over budget',
         palette.axis,
-        0.35,
         points.all.filter((point) => !point.feasible),
       ),
       dots(
         'tried',
         'an episode',
         palette.blue,
-        0.45,
         points.all.filter((point) => point.feasible),
       ),
       {
@@ -107,6 +99,7 @@ export class LearningChart {
       },
     ];
     const last = points.all.at(-1)?.episode ?? 1;
+    const seen = roundRange(low * this.scale, best * this.scale, -Infinity, qualityCeiling(measure));
     return {
       ...frame(
         palette,
@@ -114,7 +107,7 @@ export class LearningChart {
         (episode) => this.#describe(episode),
       ),
       xAxis: valueAxis(palette, 'episode', { min: 0, max: roundRange(0, last).max }, 30),
-      yAxis: valueAxis(palette, qualityAxis(measure), roundRange(low * this.scale, best * this.scale), 44),
+      yAxis: valueAxis(palette, qualityAxis(measure), seen, 44),
       series,
     };
   }

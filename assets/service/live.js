@@ -14,10 +14,11 @@ function showConnection(state, text) {
 }
 
 /**
- * Calls `handlers[event](data)` for each event of `url`.
+ * Calls `handlers[event](data, isPast)` for each event of `url`; past is what happened before.
  *
  * The browser asks again for what it missed while it retries by itself. After a gap it cannot
- * bridge, `handlers.reset` is called as for the server's own reset: load everything again.
+ * bridge, `handlers.reset` is called as for the server's own reset: load everything again. What
+ * is past then comes again, and `handlers.reopened` is called before.
  */
 export function listen(url, handlers) {
   let source = null;
@@ -33,7 +34,10 @@ export function listen(url, handlers) {
     source = new EventSource(url);
     source.onopen = () => {
       showConnection('live', 'Live');
-      if (afterGap) handlers.reset();
+      if (afterGap) {
+        handlers.reopened?.();
+        handlers.reset();
+      }
       afterGap = false;
     };
     source.onerror = () => {
@@ -43,7 +47,8 @@ export function listen(url, handlers) {
       setTimeout(() => source ?? open(true), RETRY_MS);
     };
     for (const [name, handle] of Object.entries(handlers)) {
-      source.addEventListener(name, (event) => handle(JSON.parse(event.data)));
+      // Only what happens now has a number.
+      source.addEventListener(name, (event) => handle(JSON.parse(event.data), event.lastEventId === ''));
     }
   };
 

@@ -1,12 +1,10 @@
 // Quality against one cost: every episode, the front, and what to compare it with.
 
-import { Chart, frame, logAxis, markLine, valueAxis } from './chart.js';
+import { Chart, dotStyle, frame, logAxis, markLine, valueAxis } from './chart.js';
 import { el } from './dom.js';
-import { COSTS, qualityAxis, qualityScale, showCost, showQuality, unitOf } from './format.js';
+import { COSTS, qualityAxis, qualityCeiling, qualityScale, showCost, showQuality, unitOf } from './format.js';
 import { logRange, lowestShown, roundRange } from './scale.js';
 
-// Above this the points of a series are drawn in one stroke.
-const LARGE = 2000;
 const HOVER_MS = 150;
 
 const bounds = (values) =>
@@ -64,7 +62,7 @@ export class ParetoChart {
   }
 
   #ranges() {
-    const { points, limit, float_quality: float, everything, log } = this.view;
+    const { points, measure, limit, float_quality: float, everything, log } = this.view;
     const references = points.all.filter((point) => point.uniform);
     const qualities = bounds([
       ...points.all.map((point) => point.quality),
@@ -88,21 +86,18 @@ export class ParetoChart {
     if (edge !== null && edge > left - reach && edge < right + reach)
       [left, right] = [Math.min(left, edge), Math.max(right, edge)];
     const x = log && left > 0 ? logRange(left, right) : roundRange(left, right, 0);
-    return { x, y: roundRange(low * this.scale, qualities[1] * this.scale) };
+    const ends = [low * this.scale, qualities[1] * this.scale];
+    return { x, y: roundRange(...ends, -Infinity, qualityCeiling(measure)) };
   }
 
   #series(palette) {
     const { points, cost, measure, limit, float_quality: float, best, picked } = this.view;
     const data = (chosen) => chosen.map((point) => [...this.#at(point), point.episode]);
-    const dots = (id, name, colour, opacity, chosen) => ({
+    const dots = (id, name, color, chosen) => ({
+      ...dotStyle(points.all.length, color),
       id,
       name,
-      type: 'scatter',
       z: 2,
-      symbolSize: 5,
-      large: true,
-      largeThreshold: LARGE,
-      itemStyle: { color: colour, opacity },
       data: data(chosen),
     });
     const lines = [];
@@ -130,14 +125,12 @@ export class ParetoChart {
         'over',
         'over budget',
         palette.axis,
-        0.35,
         points.all.filter((point) => !point.feasible && !point.uniform),
       ),
       dots(
         'tried',
         'policies tried',
         palette.blue,
-        0.4,
         points.all.filter((point) => point.feasible && !point.uniform),
       ),
       {

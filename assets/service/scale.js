@@ -9,9 +9,13 @@ function roundStep(step) {
 
 const PARTS = 5;
 
-/** Round ends around what is to be seen, with some air; `floor` is not gone below. */
-export function roundRange(low, high, floor = -Infinity) {
-  const air = (high - low || Math.abs(high) || 1) * 0.05;
+// Values closer together than this share of themselves are one value.
+const LEAST_SPREAD = 1e-6;
+
+/** Round ends around what is to be seen, with some air; neither `floor` nor `ceiling` is passed. */
+export function roundRange(low, high, floor = -Infinity, ceiling = Infinity) {
+  const isOne = high - low <= Math.abs(high) * LEAST_SPREAD;
+  const air = (isOne ? Math.abs(high) || 1 : high - low) * 0.05;
   let step = roundStep((high - low + 2 * air) / PARTS);
   let [min, max] = [low, high];
   // Rounding widens the range, which may make the step wider.
@@ -21,7 +25,7 @@ export function roundRange(low, high, floor = -Infinity) {
     [min, max] = [snap(low - air, Math.floor), snap(high + air, Math.ceil)];
     step = roundStep((max - min) / PARTS);
   }
-  return { min: Math.max(floor, min), max };
+  return { min: Math.max(floor, min), max: Math.min(ceiling, max) };
 }
 
 /** Ends of a logarithmic axis; both values above 0. */
@@ -54,6 +58,8 @@ export function logTicks(low, high) {
 export function lowestShown(best, values) {
   if (values.length === 0) return -Infinity;
   const losses = values.map((value) => Math.max(0, best - value)).sort((a, b) => a - b);
-  const usual = losses[Math.floor((losses.length - 1) * 0.5)];
+  const middle = losses[Math.floor((losses.length - 1) * 0.5)];
+  // Where most lose nothing, the smallest loss there is.
+  const usual = middle > 0 ? middle : (losses.find((loss) => loss > 0) ?? 0);
   return Math.max(best - losses.at(-1), best - 2 * usual) - 1e-9;
 }

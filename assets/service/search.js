@@ -95,22 +95,25 @@ function showCaption() {
   byId('pareto-caption').textContent = `${parts.join('; ')}.`;
 }
 
-/** What is told beside the chart may lag behind it a little. */
-const showTextsSoon = throttled(() => {
+function showTexts() {
   if (points.all.length === 0) return;
   showCaption();
   if (byId('front-details').open) showFront(byId('front'), points, view());
-}, 1000);
+}
+
+/** What is told beside the chart may lag behind it a little. */
+const showTextsSoon = throttled(showTexts, 1000);
 
 function drawAll() {
-  for (const host of ['pareto', 'learning']) byId(host).hidden = points.all.length === 0;
-  if (points.all.length === 0) {
+  const isEmpty = points.all.length === 0;
+  for (const part of document.querySelectorAll('[data-from-episodes]')) part.hidden = isEmpty;
+  if (isEmpty) {
     byId('pareto-caption').textContent = 'No episode yet.';
     return;
   }
   pareto.show(view());
   learning.show(view());
-  showTextsSoon();
+  showTexts();
 }
 
 async function showPolicy() {
@@ -120,7 +123,9 @@ async function showPolicy() {
     const { origin, pathname } = new URL(link.href);
     link.href = `${origin}${pathname}${picked === null ? '' : `?episode=${picked}`}`;
   }
-  byId('exports-note').textContent = picked === null ? 'Of the best.' : `Of episode ${picked}.`;
+  byId('downloads').hidden = episode === null;
+  byId('exports-note').textContent =
+    episode === null ? 'Nothing yet.' : picked === null ? 'Of the best.' : `Of episode ${picked}.`;
   if (episode === null) {
     byId('picked').textContent = 'No policy yet.';
     return;
@@ -221,7 +226,7 @@ function showProgress({ proposals, episodes_planned: planned }) {
   byId('progress').value = proposals;
 }
 
-function showMessage({ level, message }) {
+function showMessage({ level, message }, isPast) {
   const log = byId('log');
   log.querySelector('.note')?.remove();
   const follows = log.scrollTop + log.clientHeight >= log.scrollHeight - 4;
@@ -229,8 +234,9 @@ function showMessage({ level, message }) {
     el(
       'li',
       { class: level },
-      el('time', {}, new Date().toLocaleTimeString()),
-      ` ${level === 'info' ? '' : `${level}: `}${message}`,
+      // When it was said before is not known.
+      isPast ? null : [el('time', {}, new Date().toLocaleTimeString()), ' '],
+      `${level === 'info' ? '' : `${level}: `}${message}`,
     ),
   );
   while (log.children.length > MOST_MESSAGES) log.firstChild.remove();
@@ -251,7 +257,7 @@ byId('zoom-in').addEventListener('click', () => pareto.zoom(0.6));
 byId('zoom-out').addEventListener('click', () => pareto.zoom(1 / 0.6));
 byId('zoom-reset').addEventListener('click', () => pareto.resetZoom());
 byId('pick-best').addEventListener('click', () => pick(null));
-byId('front-details').addEventListener('toggle', () => points && showTextsSoon());
+byId('front-details').addEventListener('toggle', () => points && showTexts());
 byId('front').addEventListener('click', ({ target }) => {
   const episode = target.closest('button')?.dataset.episode;
   if (episode) pick(Number(episode));
@@ -296,6 +302,7 @@ listen(`/api/v1/searches/${id}/events`, {
     loadSoon();
   },
   log: showMessage,
+  reopened: () => byId('log').replaceChildren(),
   reset() {
     policies.clear();
     refreshHead();

@@ -189,6 +189,7 @@ pub struct Actions {
     pub can_pause: bool,
     pub can_resume: bool,
     pub can_cancel: bool,
+    pub can_delete: bool,
 }
 
 impl Actions {
@@ -198,6 +199,7 @@ impl Actions {
             can_pause: is_open && !search.is_stopping,
             can_resume: search.state.can_resume(),
             can_cancel: is_open || (search.is_job && search.state == JobState::Paused),
+            can_delete: search.state != JobState::Running,
         }
     }
 }

@@ -15,7 +15,7 @@ struct ProblemPage<'a> {
     frame: Frame,
     status: u16,
     title: &'a str,
-    detail: &'a str,
+    detail: String,
     advice: Option<&'static str>,
 }
 
@@ -29,13 +29,21 @@ pub fn problem_page(problem: &Problem) -> Response {
         }
         _ => None,
     };
-    let (title, detail) = (problem.title(), problem.detail());
+    let (title, detail) = (problem.title(), sentence(problem.detail()));
     let frame = Frame::of_strangers();
     let page = ProblemPage { frame, status: status.as_u16(), title, detail, advice };
     match page.render() {
         Ok(text) => (status, Html(text)).into_response(),
         Err(_) => problem.clone().into_response(),
     }
+}
+
+/// A message as a sentence.
+fn sentence(message: &str) -> String {
+    let mut letters = message.chars();
+    let first = letters.next().map(char::to_uppercase);
+    let text: String = first.into_iter().flatten().chain(letters).collect();
+    if text.ends_with(['.', '?', '!']) { text } else { text + "." }
 }
 
 /// For handlers of pages: what goes wrong is shown as a page.

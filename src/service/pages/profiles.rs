@@ -106,7 +106,6 @@ pub async fn show(
 ) -> Result<Response, PageProblem> {
     let Path(name) = name?;
     let found = detail(&app, &name).await?;
-    let widths = |bits: &[u8]| bits.iter().map(u8::to_string).collect::<Vec<_>>().join(", ");
     let fact = |name, value| Fact { name, value };
     let facts = vec![
         fact("Weight bits", widths(&found.weight_bits)),
@@ -118,9 +117,44 @@ pub async fn show(
         frame: Frame::new("profiles", &caller),
         name: found.name,
         source: found.source,
-        description: found.description,
+        description: own_description(&found.toml),
         toml: found.toml,
         facts,
     };
     Ok((status, page(&page_of)?).into_response())
+}
+
+/// What the file says of the device.
+fn own_description(toml: &str) -> String {
+    let table: Option<toml::Table> = toml.parse().ok();
+    let words = table.as_ref().and_then(|table| table.get("description")?.as_str());
+    words.unwrap_or_default().to_owned()
+}
+
+/// `2–4, 8`: widths in a row by their ends.
+fn widths(bits: &[u8]) -> String {
+    let runs = bits.chunk_by(|a, b| a + 1 == *b);
+    let shown = runs.flat_map(|run| match run {
+        [first, .., last] if run.len() > 2 => vec![format!("{first}–{last}")],
+        few => few.iter().map(u8::to_string).collect(),
+    });
+    shown.collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn widths_in_a_row_are_told_by_their_ends() {
+        for (bits, expected) in [
+            (&[1, 2, 3, 4, 5, 6, 7, 8][..], "1–8"),
+            (&[1, 2, 4, 8], "1, 2, 4, 8"),
+            (&[2, 4, 5, 6], "2, 4–6"),
+            (&[8], "8"),
+            (&[], ""),
+        ] {
+            assert_eq!(widths(bits), expected);
+        }
+    }
 }

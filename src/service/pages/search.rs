@@ -33,6 +33,8 @@ struct Head {
     profile: String,
     strategy: String,
     data: String,
+    /// Its file or folder.
+    data_name: String,
     measure: Measure,
     budget: String,
     created: String,
@@ -150,6 +152,7 @@ fn head(search: SearchSummary, limits: &[Budget]) -> Head {
         created_at: search.created_at,
         model: search.model,
         profile: search.profile,
+        data_name: search.data.rsplit('/').find(|part| !part.is_empty()).unwrap_or_default().into(),
         data: search.data,
         submitter: search.submitter,
         seed: search.seed,
