@@ -15,8 +15,8 @@ use futures_util::FutureExt as _;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use thirtyfour::{
-    By, ChromiumLikeCapabilities as _, DesiredCapabilities,
-    LoggingPrefsLogLevel, WebDriver, WebElement, support::base64_decode,
+    By, ChromiumLikeCapabilities as _, DesiredCapabilities, LoggingPrefsLogLevel, WebDriver,
+    WebElement, support::base64_decode,
 };
 
 use crate::common::PATIENCE;
@@ -114,6 +114,7 @@ impl Browser {
             "--no-sandbox",
             "--disable-dev-shm-usage",
             "--disable-gpu",
+            "--hide-scrollbars",
             "--window-size=1280,900",
         ] {
             wanted.add_arg(argument).unwrap();
@@ -253,6 +254,10 @@ impl Browser {
 
     /// Leaves a picture of the whole page.
     pub async fn picture(&self, name: &str) {
+        // What was just changed is laid out.
+        let frames = "const done = arguments[0];
+            requestAnimationFrame(() => requestAnimationFrame(() => done()));";
+        let _ = self.driver.execute_async(frames, Vec::new()).await;
         let size = &self.command("Page.getLayoutMetrics", json!({})).await["cssContentSize"];
         let clip = json!({
             "x": 0, "y": 0, "width": size["width"], "height": size["height"], "scale": 1,

@@ -18,6 +18,7 @@ fn buttons_pause_resume_cancel_and_delete() {
         let is = |state: &str| format!("{}.innerText === {state:?}", first("h1 .state"));
         let done = format!("Number({}.textContent)", first("#done"));
         browser.until(&format!("{done} > 3")).await;
+        assert!(!browser.is_there("#delete").await, "what runs cannot be deleted");
         browser.click("#pause").await;
         browser.until(&is("paused")).await;
         assert_eq!(server.search(id)["state"], "paused");
