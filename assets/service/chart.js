@@ -198,6 +198,8 @@ export function markLine(where, text, colour, type) {
       formatter: text,
       color: colour,
       position: 'xAxis' in where ? 'end' : 'insideStartTop',
+      // Above what is drawn at the upper edge.
+      ...('xAxis' in where && { distance: 14 }),
       fontSize: 12,
     },
   };

@@ -49,16 +49,15 @@ const signed = (value, text) => `${/[1-9]/.test(text) ? (value > 0 ? '+' : '−'
 
 /** "W 3", "−2.1 %", "KL +0.0012": one tensor at its next width; the cost is the network's. */
 function change({ operand, to_bits, predicted_cost_change, predicted_kl_change, breaks_a_budget }) {
-  const parts = [signed(predicted_cost_change, showShare(Math.abs(predicted_cost_change)))];
+  const width = `${operand === 'weights' ? 'W' : 'A'} ${to_bits}`;
+  const cost = signed(predicted_cost_change, showShare(Math.abs(predicted_cost_change)));
+  const parts = [[el('strong', {}, width), ` ${cost}`]];
   if (predicted_kl_change !== null)
     parts.push(`KL ${signed(predicted_kl_change, showKl(Math.abs(predicted_kl_change)))}`);
   if (breaks_a_budget) parts.push('over budget');
-  return el(
-    'small',
-    {},
-    el('strong', {}, `${operand === 'weights' ? 'W' : 'A'} ${to_bits}`),
-    ` ${parts.join(', ')}`,
-  );
+  // Lines break between the parts, not within.
+  const spans = parts.map((part, index) => [index > 0 ? ', ' : null, el('span', {}, part)]);
+  return el('small', {}, spans);
 }
 
 /** The next widths of a layer's tensors, down or up. */
@@ -96,9 +95,8 @@ function row(layer, index, kind, dearest) {
       'th',
       { scope: 'row', class: 'left name', title: layer.name },
       layer.name,
-      layer.pinned ? el('small', {}, 'pinned') : null,
+      el('small', {}, layer.kind),
     ),
-    el('td', { class: 'left' }, layer.kind),
     el(
       'td',
       { class: 'left' },
@@ -137,7 +135,6 @@ export function layersTable(layers, kind) {
         {},
         head('#'),
         head('Layer', true),
-        head('Kind', true),
         head('Bits, W A', true, 'weight bits, activation bits'),
         head('MACs'),
         head('Weights'),
