@@ -64,11 +64,6 @@ SELECT
     run_summary.model, run_summary.data, run_summary.profile, run_summary.strategy, run_summary.measure,
     run_summary.objective, run_summary.budget, run_summary.seed,
     run_summary.episodes,
-    -- Without the uniform policies tried for comparison, which come first and are at most 64.
-    run_summary.episodes - (
-        SELECT count(*) FROM episodes
-        WHERE run_id = run_summary.run AND episode_index < 64 AND episodes.kind = 'reference'
-    )                                   AS proposals,
     run_summary.episodes_planned, run_summary.evaluations, run_summary.wall_s,
     run_summary.best_episode, run_summary.quality, run_summary.test_quality,
     run_summary.float_quality, run_summary.float_test_quality,
@@ -83,7 +78,7 @@ SELECT
     id, created_at, state, submitter, 1, wanted,
     model, data, profile, strategy, measure,
     NULL, budget_requests, seed,
-    0, 0, episodes_planned, 0, 0.0,
+    0, episodes_planned, 0, 0.0,
     NULL, NULL, NULL,
     NULL, NULL,
     NULL, NULL, NULL, NULL,

@@ -85,19 +85,25 @@ impl Store {
         narrow(&mut count, query);
         let total: i64 = count.build_query_scalar().fetch_one(&mut *connection).await.at(path)?;
 
+        // Which ones first, then all about those alone: most columns are not worth asking of all.
+        let mut which = current(&abandoned, "search");
+        narrow(&mut which, query);
+        order(&mut which, query);
+        which.push(" LIMIT ").push_bind(query.limit);
+        which.push(" OFFSET ").push_bind(query.offset);
+        let numbers: Vec<RunId> =
+            which.build_query_scalar().fetch_all(&mut *connection).await.at(path)?;
         let mut select = current(
             &abandoned,
-            "*, (SELECT json_group_array(tag) FROM search_tags WHERE search_id = search) AS tags",
+            "*, (SELECT json_group_array(tag) FROM search_tags WHERE search_id = search) AS tags,
+             -- References come first, and are at most 64.
+             episodes - (SELECT count(*) FROM episodes AS reference
+                 WHERE reference.run_id = search AND reference.episode_index < 64
+                     AND reference.kind = 'reference') AS proposals",
         );
-        narrow(&mut select, query);
-        let column = match query.sort {
-            RunSort::Id => "search",
-            sort => sort.column(),
-        };
-        let direction = if query.descending { "DESC" } else { "ASC" };
-        select.push(format_args!(" ORDER BY {column} {direction} NULLS LAST, search {direction}"));
-        select.push(" LIMIT ").push_bind(query.limit);
-        select.push(" OFFSET ").push_bind(query.offset);
+        select.push(" AND search IN (SELECT value FROM json_each(");
+        select.push_bind(to_json(&numbers).at(path)?).push("))");
+        order(&mut select, query);
         let rows = select.build().fetch_all(&mut *connection).await.at(path)?;
         let searches = rows.iter().map(summary).collect::<SqlxResult<_>>().at(path)?;
         Ok(SearchPage { total: total.unsigned_abs(), searches })
@@ -171,6 +177,15 @@ fn current(abandoned: &str, columns: &'static str) -> QueryBuilder<Sqlite> {
     );
     select.push(columns).push(" FROM current WHERE true");
     select
+}
+
+fn order(select: &mut QueryBuilder<Sqlite>, query: &SearchQuery) {
+    let column = match query.sort {
+        RunSort::Id => "search",
+        sort => sort.column(),
+    };
+    let direction = if query.descending { "DESC" } else { "ASC" };
+    select.push(format_args!(" ORDER BY {column} {direction} NULLS LAST, search {direction}"));
 }
 
 fn narrow(select: &mut QueryBuilder<Sqlite>, query: &SearchQuery) {
