@@ -1,6 +1,6 @@
 //! A policy of a stored run, explained layer by layer.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use crate::{
     domain::{Bits, BitwidthPolicy, EpisodeRecord, LayerExplanation},
@@ -9,6 +9,33 @@ use crate::{
     search::{Decision, Explained, JointCost, LossForecast, LossTable, SearchSpace, explain},
     store::{BlockingStore, Run},
 };
+
+/// Policies that the model of the loss is corrected by: its cost rises with the cube of their number.
+const N_JUDGED_MAX: usize = 256;
+
+/// The judged policies that differ least from one, each once, with the divergence each had.
+fn nearest<'a>(
+    policy: &BitwidthPolicy,
+    episodes: &'a [EpisodeRecord],
+) -> impl Iterator<Item = (&'a BitwidthPolicy, f64)> {
+    let widths = |policy: &BitwidthPolicy| -> Vec<u8> {
+        policy.layers().iter().flat_map(|l| [l.weight.get(), l.activation.get()]).collect()
+    };
+    let own = widths(policy);
+    let distance = |other: &BitwidthPolicy| -> u32 {
+        own.iter().zip(widths(other)).map(|(a, b)| u32::from(a.abs_diff(b))).sum()
+    };
+    let mut seen = HashSet::new();
+    let mut judged: Vec<(u32, &BitwidthPolicy, f64)> = episodes
+        .iter()
+        .filter_map(|e| Some((&e.policy, e.quality.kl?)))
+        .filter(|(policy, _)| seen.insert(*policy))
+        .map(|(policy, kl)| (distance(policy), policy, kl))
+        .collect();
+    judged.sort_by_key(|(distance, ..)| *distance);
+    judged.truncate(N_JUDGED_MAX);
+    judged.into_iter().map(|(_, policy, kl)| (policy, kl))
+}
 
 /// Why each layer of a policy of the run has its bits; empty for runs from before their choices
 /// were kept.
@@ -41,10 +68,8 @@ pub fn explanation(
         })
         .collect();
     let alone = |decision: Decision, bits: Bits| alone.get(&(decision, bits)).copied();
-    let forecast = LossTable::measured(&space, alone).map(|table| {
-        let judged = episodes.iter().filter_map(|e| Some((&e.policy, e.quality.kl?)));
-        LossForecast::new(space.clone(), &table, judged)
-    });
+    let forecast = LossTable::measured(&space, alone)
+        .map(|table| LossForecast::new(space.clone(), &table, nearest(&record.policy, episodes)));
     let foretold = forecast.as_ref().map(|forecast| |policy: &BitwidthPolicy| forecast.kl(policy));
     Ok(explain(&Explained {
         space: &space,

@@ -118,7 +118,8 @@ fn is_open(path: &str) -> bool {
         || path.starts_with("/assets/")
 }
 
-fn wants_page(path: &str) -> bool {
+/// Whether a person looks at what is answered there.
+pub fn wants_page(path: &str) -> bool {
     !path.starts_with("/api/") && path != "/metrics"
 }
 

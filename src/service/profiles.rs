@@ -16,6 +16,7 @@ use haq_simulator::HardwareProfile;
 use sha2::{Digest as _, Sha256};
 
 use crate::{
+    domain::Bits,
     runner::Places as _,
     service::{
         access::Caller,
@@ -56,12 +57,19 @@ pub async fn listed(app: &App) -> Result<Vec<ListedProfile>, Problem> {
 
 fn describe(profile: &HardwareProfile) -> String {
     let choices = profile.choices();
-    let widths = |bits: &[crate::domain::Bits]| {
-        let words: Vec<String> = bits.iter().map(ToString::to_string).collect();
-        words.join(", ")
+    let widths = |bits: &[Bits]| match bits {
+        // All there are between two.
+        [first, .., last] if usize::from(last.get() - first.get()) + 1 == bits.len() => {
+            format!("{first} to {last}")
+        }
+        bits => bits.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
+    };
+    let about = match profile.description() {
+        "" => String::new(),
+        description => format!("{description}; "),
     };
     format!(
-        "{}; weights of {} bits, activations of {}",
+        "{about}{}, weights of {} bits, activations of {}",
         profile.family(),
         widths(&choices.weight_bits),
         widths(&choices.activation_bits)
@@ -88,7 +96,7 @@ pub async fn detail(app: &App, name: &str) -> Result<ProfileDetail, Problem> {
     let stem = name.strip_suffix(".toml").unwrap_or(name);
     let names = places.profile_names();
     let source = names.iter().find(|(known, _)| known == stem).map_or("uploaded", |(_, s)| s);
-    let numbers = |bits: &[crate::domain::Bits]| bits.iter().map(|bits| bits.get()).collect();
+    let numbers = |bits: &[Bits]| bits.iter().map(|bits| bits.get()).collect();
     let choices = profile.choices();
     Ok(ProfileDetail {
         schema: SCHEMA,

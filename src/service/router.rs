@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use axum::{
     Router,
     extract::{DefaultBodyLimit, Request},
-    http::StatusCode,
+    http::{StatusCode, Uri},
     middleware::{self, Next},
     response::{IntoResponse as _, Response},
 };
@@ -121,8 +121,12 @@ async fn in_time(limit: Duration, request: Request, next: Next) -> Response {
     }
 }
 
-async fn unknown(uri: axum::http::Uri) -> Problem {
-    Problem::not_found(format!("{}: there is no such thing here", uri.path()))
+async fn unknown(uri: Uri) -> Response {
+    let problem = Problem::not_found(format!("{}: there is no such thing here", uri.path()));
+    if guard::wants_page(uri.path()) {
+        return pages::problem_page(&problem);
+    }
+    problem.into_response()
 }
 
 async fn wrong_method() -> Problem {

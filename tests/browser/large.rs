@@ -21,7 +21,6 @@ def copy(index):
     for step, key in enumerate(['objective_cost', 'latency_s', 'energy_j']):
         row[key] *= 1 + (index * 7919 % 1000) / 2000
     row['quality'] -= (index * 104729 % 1000) / 3000
-    row['kl_nats'] = None
     return [row[column] for column in columns]
 marks = ','.join('?' * len(columns))
 with database:
