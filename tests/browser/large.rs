@@ -7,8 +7,7 @@ use crate::{
     common::{Server, small_search},
 };
 
-/// Copies the episodes of search 1 until there are so many, each a little worse than its model
-/// and without a divergence of its own.
+/// Copies the episodes of search 1 until there are so many, each a little worse than its model.
 const MULTIPLY: &str = "
 import sqlite3, sys
 database, total = sqlite3.connect(sys.argv[1], timeout=60), int(sys.argv[2])
