@@ -67,7 +67,7 @@ pub async fn plot(
 }
 
 fn draw(view: &RunView, name: &str, is_svg: bool) -> Result<Vec<u8>, Problem> {
-    let as_file = |figure: &dyn FnOnceFigure| figure.bytes(is_svg);
+    let as_file = |figure: &dyn AnyFigure| figure.bytes(is_svg);
     match name {
         "pareto" => as_file(&ParetoFigure::new(&[view], view.description.objective)?),
         "bits" => as_file(&BitsFigure::of_best(view)?),
@@ -78,11 +78,11 @@ fn draw(view: &RunView, name: &str, is_svg: bool) -> Result<Vec<u8>, Problem> {
 }
 
 /// Any figure as a file.
-trait FnOnceFigure {
+trait AnyFigure {
     fn bytes(&self, is_svg: bool) -> Result<Vec<u8>, Problem>;
 }
 
-impl<F: Figure> FnOnceFigure for F {
+impl<F: Figure> AnyFigure for F {
     fn bytes(&self, is_svg: bool) -> Result<Vec<u8>, Problem> {
         Ok(if is_svg { self.svg()?.into_bytes() } else { self.png()? })
     }
