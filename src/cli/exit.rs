@@ -15,7 +15,7 @@ pub const BUDGET_NOT_REACHABLE: u8 = 3;
 pub const PARTIAL: u8 = 4;
 /// Stopped by the user; the run can be resumed.
 pub const INTERRUPTED: u8 = runner::INTERRUPTED_EXIT;
-/// Of a worker of `haq serve`: the database cannot be written for now.
+/// Of a worker of `haq serve`: the database could not be written, and the service tries again.
 pub const STORAGE_TROUBLE: u8 = runner::STORAGE_TROUBLE_EXIT;
 
 /// How a subcommand ended when it did not fail.
@@ -32,9 +32,9 @@ pub enum Ending {
 #[error("{0}")]
 pub struct UsageError(pub String);
 
-/// The database cannot be written for now; what was asked may be done later.
+/// The database could not be written, such as on a full disk: the same may succeed later.
 #[derive(Debug, thiserror::Error)]
-#[error("not for now")]
+#[error("storage trouble")]
 pub struct StorageTrouble;
 
 /// Prints the error, where there is one, and gives the code the process ends with.

@@ -132,7 +132,7 @@ pub enum JobEnding {
     Stopped,
     /// The process that worked on it was killed.
     Crashed(String),
-    /// What it needs is not there for now, such as space on the disk; to be tried again later.
+    /// Something it needs was missing, such as space on the disk; to be tried again later.
     Postponed {
         reason: String,
         delay_ms: u64,

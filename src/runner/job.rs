@@ -11,7 +11,8 @@ use crate::{
 /// Codes that a worker's process ends with where 0 and 1 do not say enough: stopped, to go on later.
 pub const INTERRUPTED_EXIT: u8 = 130;
 
-/// The database cannot be written for now (`EX_IOERR` of BSD's sysexits).
+/// The database could not be written, such as on a full disk; to be tried again (`EX_IOERR` of
+/// BSD's sysexits).
 pub const STORAGE_TROUBLE_EXIT: u8 = 74;
 
 /// How working on a job ended when it did not fail.

@@ -129,11 +129,11 @@ impl From<StoreError> for Problem {
             | StoreError::JobRunning { .. } => Self::conflict(words),
             StoreError::SubmissionKeyUsed { .. } => Self::unprocessable(words),
             _ if error.is_storage_trouble() => {
-                tracing::error!(%error, "the database cannot be used for now");
+                tracing::error!(%error, "the database cannot be used");
                 let what = match error {
                     StoreError::DiskFull { .. } => "the disk of the service is full",
                     StoreError::ReadOnly { .. } => "the database of the service is read-only",
-                    _ => "the database of the service cannot be used for now",
+                    _ => "the database of the service cannot be used",
                 };
                 let told = format!("{what}; nothing was changed, try again later");
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, told).retry_after(10)

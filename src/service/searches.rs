@@ -108,7 +108,7 @@ async fn check(app: &App, request: &SearchRequest) -> Result<(), Problem> {
     }
 }
 
-/// What cannot be written beside the database for now.
+/// A file beside the database that could not be written.
 pub fn unwritable(error: std::io::Error) -> Problem {
     tracing::error!(%error, "the state folder cannot be written");
     let told = match error.kind() {

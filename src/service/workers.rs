@@ -277,7 +277,6 @@ impl Log {
             }
             _ => match line.strip_prefix("haq: ") {
                 Some(error) => {
-                    let error = error.strip_prefix("not for now: ").unwrap_or(error);
                     self.error = Some(error.to_owned());
                     ("error".to_owned(), error.to_owned())
                 }

@@ -191,7 +191,7 @@ pub enum StoreError {
 }
 
 impl StoreError {
-    /// Whether the database cannot be written for now, for want of space or permission: what was
+    /// Whether the database could not be written for want of space or permission: what was
     /// asked may well be done later.
     pub fn is_storage_trouble(&self) -> bool {
         matches!(

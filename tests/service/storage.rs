@@ -30,17 +30,40 @@ impl Drop for SmallDisk {
     }
 }
 
+/// A folder with a small disk for the database, and a state folder beside it.
+struct Place {
+    disk: std::path::PathBuf,
+    database: String,
+    state: String,
+    // Unmounted before its folder is deleted.
+    _mounted: SmallDisk,
+    _folder: tempfile::TempDir,
+}
+
+impl Place {
+    /// Says so where there can be none.
+    fn new() -> Option<Self> {
+        let folder = tempfile::tempdir().unwrap();
+        let disk = folder.path().join("disk");
+        let Some(mounted) = SmallDisk::mount(&disk, "24m") else {
+            eprintln!("skipped: this user cannot mount a small disk");
+            return None;
+        };
+        Some(Self {
+            database: disk.join("haq.db").display().to_string(),
+            state: folder.path().join("state").display().to_string(),
+            disk,
+            _mounted: mounted,
+            _folder: folder,
+        })
+    }
+}
+
 #[test]
 fn a_full_disk_is_told_and_searches_go_on_once_there_is_space() {
-    let folder = tempfile::tempdir().unwrap();
-    let disk = folder.path().join("disk");
-    let Some(_mounted) = SmallDisk::mount(&disk, "24m") else {
-        eprintln!("skipped: this user cannot mount a small disk");
-        return;
-    };
-    let database = disk.join("haq.db").display().to_string();
-    let state = folder.path().join("state").display().to_string();
-    let server = Server::start(&["--db", &database, "--state-folder", &state]);
+    let Some(place) = Place::new() else { return };
+    let Place { disk, database, state, .. } = &place;
+    let server = Server::start(&["--db", database, "--state-folder", state]);
     let mut long = small_search(3);
     long["episodes"] = json!(120);
     let undisturbed = server.submit(&long);
@@ -68,27 +91,21 @@ fn a_full_disk_is_told_and_searches_go_on_once_there_is_space() {
     std::fs::remove_file(&ballast).unwrap();
     server.wait_for(id, "completed");
     assert!(server.episodes(id) == server.episodes(undisturbed), "episodes differ");
-    assert!(server.haq(&["db", "check", "--db", &database]).status().unwrap().success());
+    assert!(server.haq(&["db", "check", "--db", database]).status().unwrap().success());
 }
 
 #[test]
 fn a_database_on_a_read_only_disk_is_told_before_anything_is_served() {
-    let folder = tempfile::tempdir().unwrap();
-    let disk = folder.path().join("disk");
-    let Some(_mounted) = SmallDisk::mount(&disk, "24m") else {
-        eprintln!("skipped: this user cannot mount a small disk");
-        return;
-    };
-    let database = disk.join("haq.db").display().to_string();
-    let state = folder.path().join("state").display().to_string();
-    let options = ["--db", database.as_str(), "--state-folder", &state];
+    let Some(place) = Place::new() else { return };
+    let Place { disk, database, state, .. } = &place;
+    let options = ["--db", database.as_str(), "--state-folder", state];
     let mut server = Server::start(&options);
     let id = server.submit(&small_search(0));
     server.wait_for(id, "completed");
     assert_eq!(server.terminate(), Some(0));
     let remount = |how: &str| {
         let options = format!("remount,{how}");
-        let status = Command::new("mount").args(["-o", &options]).arg(&disk).status();
+        let status = Command::new("mount").args(["-o", &options]).arg(disk).status();
         assert!(status.unwrap().success());
     };
     remount("ro");
