@@ -50,6 +50,8 @@ Examples:
   haq quantize --model net.onnx --data images/ --bits 8,8 --bits 4,4   methods side by side
   haq finetune 12 --epochs 10                   train run 12's best policy
   haq export 12 --format onnx --verify          run 12's answer as a file for ONNX Runtime
+  haq serve                                     API, live pages and a queue at 127.0.0.1:8080
+  haq search --hw edge-tpu --server http://127.0.0.1:8080   let a service do it
   haq hw calibrate --profile t4 --measurements mine.csv --model net.onnx --out mine.toml
 
 Exit codes: 0 done, 1 failed, 2 usage, 3 budget not reachable, 4 partial,

@@ -18,7 +18,7 @@ use crate::{
         search,
         session::stop_flag,
     },
-    domain::{Budget, CostKind, JobState, Measure},
+    domain::{Budget, Cost, CostKind, JobState, Measure},
     report::RunView,
 };
 
@@ -48,7 +48,7 @@ pub fn search(global: &Global, args: &SearchArgs, server: &str) -> anyhow::Resul
     let answer = client.post("searches", &serde_json::to_value(submission)?)?;
     let id = answer["id"].as_i64().context("the service named no search")?;
     output::note(global, format!("search {id} at {server}/searches/{id}"));
-    watch(global, &client, id, &args.out, start)
+    watch(global, &client, server, id, &args.out, start)
 }
 
 pub fn resume(global: &Global, args: &ResumeArgs, server: &str) -> anyhow::Result<Ending> {
@@ -58,7 +58,7 @@ pub fn resume(global: &Global, args: &ResumeArgs, server: &str) -> anyhow::Resul
     let start = Instant::now();
     let client = client(&args.remote, server)?;
     client.post(&format!("searches/{id}/resume"), &json!({}))?;
-    watch(global, &client, id, &args.out, start)
+    watch(global, &client, server, id, &args.out, start)
 }
 
 fn client(remote: &RemoteArgs, server: &str) -> anyhow::Result<Client> {
@@ -69,6 +69,7 @@ fn client(remote: &RemoteArgs, server: &str) -> anyhow::Result<Client> {
 fn watch(
     global: &Global,
     client: &Client,
+    server: &str,
     id: i64,
     out: &Path,
     start: Instant,
@@ -116,7 +117,8 @@ fn watch(
         progress.finish();
     }
     if state != JobState::Completed {
-        output::note(global, format!("search {id} is {state}; haq resume {id} goes on with it"));
+        let next = format!("haq resume {id} --server {server}");
+        output::note(global, format!("search {id} is {state}; go on with: {next}"));
         return Ok(Ending::Interrupted);
     }
     let record = client.get(&format!("searches/{id}/record"))?;
@@ -144,11 +146,6 @@ fn objective(found: &Value) -> Option<CostKind> {
 
 fn best_of(found: &Value) -> Option<(f64, f64)> {
     let best = &found["best"];
-    let key = match objective(found)? {
-        CostKind::Latency => "latency_s",
-        CostKind::Energy => "energy_j",
-        CostKind::Size => "size_bytes",
-        CostKind::Memory => "peak_memory_bytes",
-    };
-    Some((best["quality"].as_f64()?, best["cost"][key].as_f64()?))
+    let cost: Cost = serde_json::from_value(best["cost"].clone()).ok()?;
+    Some((best["quality"].as_f64()?, cost.get(objective(found)?)))
 }

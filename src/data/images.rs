@@ -5,7 +5,10 @@ use std::ops::Range;
 use sha2::{Digest, Sha256};
 use tch::{Kind, Tensor};
 
-use crate::data::{Layout, Preprocessing, record::Values};
+use crate::{
+    data::{Layout, Preprocessing, record::Values},
+    domain::hexadecimal,
+};
 
 /// Images of one split with their labels, ordered so that any prefix is balanced over the classes.
 #[derive(Debug)]
@@ -128,7 +131,7 @@ impl Images {
                 floats[..n_values].iter().for_each(|value| hash.update(value.to_le_bytes()));
             }
         }
-        hexadecimal(hash)
+        hexadecimal(&hash.finalize())
     }
 
     /// SHA-256 over the digests of several sets in their order, in hexadecimal.
@@ -140,10 +143,6 @@ impl Images {
     pub fn joined_digest(digests: &[String]) -> String {
         let mut hash = Sha256::new();
         digests.iter().for_each(|digest| hash.update(digest));
-        hexadecimal(hash)
+        hexadecimal(&hash.finalize())
     }
-}
-
-fn hexadecimal(hash: Sha256) -> String {
-    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }

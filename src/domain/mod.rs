@@ -5,6 +5,7 @@
 mod budget;
 mod explanation;
 mod front;
+mod hexadecimal;
 mod hypervolume;
 mod job;
 mod measurement;
@@ -17,6 +18,7 @@ pub use budget::{Budget, BudgetRequest, Limit, show_cost};
 pub use explanation::{BitChange, LayerExplanation, Reason};
 pub use front::pareto_front;
 pub use haq_simulator::{Bits, Bound, Cost, CostKind, Layer, LayerBits, LayerCost, LayerKind};
+pub use hexadecimal::hexadecimal;
 pub use hypervolume::hypervolume;
 pub use job::{JobEnding, JobId, JobState, JobTicket, NewJob, StopWish};
 pub use measurement::{

@@ -6,7 +6,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::{
     data::{Card, DataError},
-    domain::{Bits, BitwidthPolicy, LayerBits},
+    domain::{Bits, BitwidthPolicy, LayerBits, hexadecimal},
     network::{FoldedNorm, Graph, GraphInput, NetworkError, QuantizableLayer, TensorFile},
     search::space::with_shared_tensors,
 };
@@ -195,8 +195,4 @@ impl Model {
 fn read(path: &Path) -> Result<Vec<u8>, ModelError> {
     let shown = || path.display().to_string();
     std::fs::read(path).map_err(|source| ModelError::Read { path: shown(), source })
-}
-
-fn hexadecimal(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

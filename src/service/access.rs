@@ -12,6 +12,7 @@ use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq as _;
 
 use crate::{
+    domain::hexadecimal,
     service::problem::Problem,
     store::{Scope, Store, StoreError, TokenRecord},
 };
@@ -167,8 +168,7 @@ impl Caller {
 pub fn new_secret(kind: &str) -> String {
     let mut bytes = [0_u8; 32];
     SysRng.try_fill_bytes(&mut bytes).expect("the system gives random numbers");
-    let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("haq-{kind}-{hex}")
+    format!("haq-{kind}-{}", hexadecimal(&bytes))
 }
 
 fn digest(token: &str) -> Vec<u8> {

@@ -16,7 +16,7 @@ use haq_simulator::HardwareProfile;
 use sha2::{Digest as _, Sha256};
 
 use crate::{
-    domain::Bits,
+    domain::{Bits, hexadecimal},
     runner::Places as _,
     service::{
         access::Caller,
@@ -122,7 +122,7 @@ pub async fn roofline(
     let Path(name) = name?;
     let places = Named::new(&app.files, &app.store).await?;
     let found = places.profile(&name).map_err(Problem::not_found)?;
-    let digest = hex(&Sha256::digest(found.text.as_bytes()));
+    let digest = hexadecimal(&Sha256::digest(found.text.as_bytes()));
     let kept = app.files.exports_folder().join(format!("roofline-{digest}.svg"));
     if !tokio::fs::try_exists(&kept).await.unwrap_or(false) {
         let folder = tempfile::tempdir_in(app.files.work_folder()).map_err(unwritable)?;
@@ -172,7 +172,7 @@ pub async fn keep(app: &App, caller: &Caller, body: &[u8]) -> Result<Uploaded, P
     let (profile, text) = parse(body)?;
     let name = plain_name(profile.name(), "toml")
         .map_err(|reason| Problem::unprocessable(format!("name: {reason}")))?;
-    let digest = hex(&Sha256::digest(text.as_bytes()));
+    let digest = hexadecimal(&Sha256::digest(text.as_bytes()));
     let places = Named::new(&app.files, &app.store).await?;
     let stem = name.trim_end_matches(".toml");
     let taken = places.profile_names().into_iter().any(|(known, _)| known == stem);
@@ -200,8 +200,4 @@ fn parse(body: &[u8]) -> Result<(HardwareProfile, &str), Problem> {
     let profile = HardwareProfile::parse(text, "the profile")
         .map_err(|error| Problem::unprocessable(error.to_string()))?;
     Ok((profile, text))
-}
-
-pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

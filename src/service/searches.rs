@@ -91,16 +91,16 @@ pub async fn hand_in(
     job.submission_key = submission_key;
     job.tags = submission.tags.clone();
     job.note = submission.note.clone();
-    check(app, &request).await?;
+    check(app, &job.request).await?;
     let submitted = app.store.submit(&job).await?;
     app.workers.call.notify_one();
     Ok(submitted)
 }
 
 /// Plans the request in a process of its own.
-async fn check(app: &App, request: &SearchRequest) -> Result<(), Problem> {
+async fn check(app: &App, request: &serde_json::Value) -> Result<(), Problem> {
     let file = tempfile::NamedTempFile::new_in(app.files.work_folder()).map_err(unwritable)?;
-    serde_json::to_writer(&file, request).map_err(Problem::internal)?;
+    std::fs::write(file.path(), request.to_string()).map_err(unwritable)?;
     let arguments: Vec<OsString> = vec!["job".into(), "--check".into(), file.path().into()];
     match helper::run(app, arguments, CHECK_LIMIT).await? {
         Some(Helped::Refused { reason }) => Err(Problem::unprocessable(reason)),

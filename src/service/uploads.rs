@@ -19,11 +19,11 @@ use utoipa::IntoParams;
 
 use crate::{
     data::Card,
+    domain::hexadecimal,
     service::{
         access::Caller,
         helper::{self, Helped},
         problem::Problem,
-        profiles::hex,
         searches::unwritable,
         state::App,
         wire::{DataList, ListedData, ListedModel, ModelList, SCHEMA, Uploaded},
@@ -266,7 +266,7 @@ async fn receive(body: Body, path: &FilePath, bytes_max: u64) -> Result<(String,
     }
     file.flush().await.map_err(unwritable)?;
     file.sync_all().await.map_err(unwritable)?;
-    Ok((hex(&hasher.finalize()), bytes))
+    Ok((hexadecimal(&hasher.finalize()), bytes))
 }
 
 /// Looks into a file in a process of its own.

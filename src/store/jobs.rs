@@ -11,7 +11,7 @@ use super::{
     rows::{SqlxResult, to_json, word},
 };
 use crate::{
-    domain::{JobEnding, JobId, JobState, JobTicket, NewJob, RunId, StopWish},
+    domain::{JobEnding, JobId, JobState, JobTicket, NewJob, RunId, StopWish, hexadecimal},
     queue::{JobQueue, LeasedJob, Submitted},
 };
 
@@ -21,7 +21,7 @@ impl JobQueue for Store {
     async fn submit(&self, job: &NewJob) -> Result<Submitted, StoreError> {
         let path = self.path();
         let request = to_json(&job.request).at(path)?;
-        let digest = hex(&Sha256::digest(request.as_bytes()));
+        let digest = hexadecimal(&Sha256::digest(request.as_bytes()));
         let mut transaction = self.begin().await?;
         if let Some(key) = &job.submission_key
             && let Some(row) = sqlx::query(
@@ -201,7 +201,7 @@ impl Store {
     pub async fn adopt_run(&self, run: RunId, job: &NewJob) -> Result<(), StoreError> {
         let path = self.path();
         let request = to_json(&job.request).at(path)?;
-        let digest = hex(&Sha256::digest(request.as_bytes()));
+        let digest = hexadecimal(&Sha256::digest(request.as_bytes()));
         let mut transaction = self.begin().await?;
         let (_, state) = self.idle_run(&mut transaction, run).await?;
         if state == crate::domain::RunState::Completed {
@@ -419,10 +419,6 @@ async fn next_job(connection: &mut SqliteConnection, busy: &[RunId]) -> SqlxResu
     .bind(to_json(&busy)?)
     .fetch_optional(connection)
     .await
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use axum::{
 use rust_embed::RustEmbed;
 use sha2::{Digest as _, Sha256};
 
-use crate::service::{problem::Problem, profiles::hex};
+use crate::{domain::hexadecimal, service::problem::Problem};
 
 #[derive(RustEmbed)]
 #[folder = "assets/service/"]
@@ -26,7 +26,7 @@ pub fn version() -> &'static str {
         for file in names.iter().filter_map(|name| Assets::get(name)) {
             hasher.update(file.metadata.sha256_hash());
         }
-        hex(&hasher.finalize()[..8])
+        hexadecimal(&hasher.finalize()[..8])
     })
 }
 
@@ -39,7 +39,7 @@ pub async fn file(
 ) -> Result<Response, Problem> {
     let unknown = || Problem::not_found(format!("{name:?}: there is no such file"));
     let file = Assets::get(&name).ok_or_else(unknown)?;
-    let tag = format!("\"{}\"", hex(&file.metadata.sha256_hash()[..16]));
+    let tag = format!("\"{}\"", hexadecimal(&file.metadata.sha256_hash()[..16]));
     let versioned = uri.query().is_some_and(|query| query == format!("v={}", version()));
     let cached = if versioned { "public, max-age=31536000, immutable" } else { "public, no-cache" };
     let shared = [(header::CACHE_CONTROL, cached.to_owned()), (header::ETAG, tag.clone())];
@@ -68,7 +68,7 @@ mod tests {
             if name.ends_with(".md") {
                 continue;
             }
-            let digest = hex(&Assets::get(&name).unwrap().metadata.sha256_hash());
+            let digest = hexadecimal(&Assets::get(&name).unwrap().metadata.sha256_hash());
             assert!(listed.contains(&digest), "{name} has the digest {digest}");
             n_files += 1;
         }

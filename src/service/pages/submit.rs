@@ -15,6 +15,7 @@ use crate::{
     domain::{Measure, Strategy},
     quantization::Method,
     runner::{FieldError, Submission},
+    search::Pins,
     service::{
         access::Caller,
         files::Named,
@@ -87,7 +88,7 @@ impl SubmitForm {
             method: Method::default().to_string(),
             episodes: Strategy::default().usual_episodes().to_string(),
             seed: "0".into(),
-            pin: "first=8,last=8".into(),
+            pin: Pins::first_and_last().to_string(),
             ..Self::default()
         }
     }
