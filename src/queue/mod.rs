@@ -1,15 +1,19 @@
 //! Who works on what next: the contracts of queues, without saying what the work is.
 //!
-//! [`JobQueue`] hands out whole searches, [`EvalQueue`] single evaluations; the local ones are
-//! tables in `store`.
+//! [`JobQueue`] hands out whole searches, [`EvalQueue`] single evaluations; [`WorkerRegistry`]
+//! knows who takes them. The local ones are tables in `store`.
 
 #[cfg(test)]
 pub(crate) mod contract;
+#[cfg(test)]
+pub(crate) mod evaluation_contract;
 mod evaluations;
 mod jobs;
+mod workers;
 
 pub use evaluations::{
     ATTEMPTS_MAX, Answer, ArrivedAnswer, DeadLetter, EvalQueue, LeasedTask, QueueDepth, TASK_LEASE,
     Task,
 };
 pub use jobs::{JobQueue, LeasedJob, Submitted};
+pub use workers::{WORKER_SILENCE, WorkerCard, WorkerRegistry};

@@ -9,6 +9,7 @@ mod checkpoints;
 mod claims;
 mod episodes;
 mod error;
+mod evaluations;
 mod events;
 mod jobs;
 mod lease;
@@ -25,6 +26,7 @@ mod searches;
 mod tokens;
 mod tunings;
 mod uploads;
+mod workers;
 
 use std::{
     path::{Path, PathBuf},
@@ -41,6 +43,7 @@ pub use artifacts::Artifact;
 pub use blocking::BlockingStore;
 pub use checkpoints::{Checkpoint, SavedCheckpoint};
 pub use error::StoreError;
+pub use evaluations::{LocalEvalQueue, LocalReceipt, LocalTicket};
 pub use events::{Event, EventKind, Events};
 pub use lease::LEASE;
 pub use list::{BestSummary, ComparedRun, RunQuery, RunSort, RunSummary};
@@ -73,6 +76,8 @@ struct Inner {
     /// The job that this process works on, where it is a service's worker: the run it makes or
     /// goes on with is the job's, and only while the job is.
     ticket: Option<JobTicket>,
+    /// What waits for evaluations hears of them.
+    signals: evaluations::Signals,
 }
 
 /// How long SQLite itself waits for another process's write before it says busy.

@@ -1,0 +1,490 @@
+//! The local queue of evaluations as a table: leases that end with their time, answers in order of
+//! arrival. Each step is one statement, and so one transaction.
+
+use std::{
+    future::Future,
+    time::{Duration, Instant},
+};
+
+use sqlx::{Row, SqlitePool, sqlite::SqliteRow};
+use tokio::sync::Notify;
+
+use super::{
+    RETRY, Store, StoreError, WRITE_PATIENCE, error,
+    error::At,
+    lease::now_unix_ms,
+    rows::{SqlxResult, Statement, count, json, to_json},
+};
+use crate::queue::{
+    ATTEMPTS_MAX, Answer, ArrivedAnswer, DeadLetter, EvalQueue, LeasedTask, QueueDepth, TASK_LEASE,
+    Task,
+};
+
+/// How often an idle queue looks for what other processes did; what this process does it hears at
+/// once.
+const POLL: Duration = Duration::from_millis(20);
+
+/// Answers handed out at a time.
+const ANSWERS_MAX: u32 = 256;
+
+/// The evaluations of one database file, handed out to the processes of this machine.
+#[derive(Debug, Clone)]
+pub struct LocalEvalQueue {
+    store: Store,
+    lease: Duration,
+}
+
+/// What happened in this process.
+#[derive(Debug, Default)]
+pub(super) struct Signals {
+    task_waits: Notify,
+    answer_waits: Notify,
+}
+
+/// Names a lease: a row and which handing out of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LocalTicket {
+    id: i64,
+    fence: i64,
+}
+
+/// Names an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LocalReceipt {
+    id: i64,
+}
+
+impl Store {
+    /// The queue of evaluations in this file, for as many worker processes as have it open.
+    pub fn evaluations(&self) -> LocalEvalQueue {
+        LocalEvalQueue { store: self.clone(), lease: TASK_LEASE }
+    }
+}
+
+impl LocalEvalQueue {
+    /// Leases end after this silence instead of [`TASK_LEASE`].
+    pub fn with_lease(self, lease: Duration) -> Self {
+        Self { lease, ..self }
+    }
+
+    pub(super) fn store(&self) -> &Store {
+        &self.store
+    }
+
+    fn signals(&self) -> &Signals {
+        &self.store.inner.signals
+    }
+
+    fn readers(&self) -> &SqlitePool {
+        &self.store.inner.readers
+    }
+
+    fn leased_until(&self) -> i64 {
+        let lease_ms = i64::try_from(self.lease.as_millis()).unwrap_or(i64::MAX);
+        now_unix_ms().saturating_add(lease_ms)
+    }
+
+    /// Runs one statement that writes, as often as it takes to get the file; how many rows it
+    /// changed.
+    pub(super) async fn write(&self, statement: impl Fn() -> Statement) -> Result<u64, StoreError> {
+        let (writer, started) = (self.store.writer()?, Instant::now());
+        loop {
+            match statement().execute(writer).await {
+                Err(error) if may_wait(&error, started) => tokio::time::sleep(RETRY).await,
+                done => return Ok(done.at(self.store.path())?.rows_affected()),
+            }
+        }
+    }
+
+    /// The same; the rows that it returns.
+    async fn write_returning(
+        &self,
+        statement: impl Fn() -> Statement,
+    ) -> Result<Vec<SqliteRow>, StoreError> {
+        let (writer, started) = (self.store.writer()?, Instant::now());
+        loop {
+            // All rows: only then is the statement's transaction committed.
+            match statement().fetch_all(writer).await {
+                Err(error) if may_wait(&error, started) => tokio::time::sleep(RETRY).await,
+                done => return done.at(self.store.path()),
+            }
+        }
+    }
+
+    /// Ends the leases that ran out: the tasks wait again, or are dead letters.
+    async fn end_old_leases(&self) -> Result<(), StoreError> {
+        let now = now_unix_ms();
+        self.write(|| {
+            sqlx::query(
+                "UPDATE evaluations SET state = CASE WHEN attempt < ? THEN 'waiting' ELSE 'dead' END
+                 WHERE state = 'leased' AND leased_until_unix_ms <= ?",
+            )
+            .bind(ATTEMPTS_MAX)
+            .bind(now)
+        })
+        .await?;
+        Ok(())
+    }
+
+    /// Looks without holding up writers: whether a task waits, or a lease ran out.
+    async fn may_lease(&self, device_class: &str) -> Result<bool, StoreError> {
+        sqlx::query_scalar(
+            "SELECT EXISTS (SELECT 1 FROM evaluations WHERE device_class = ? AND state = 'waiting')
+                 OR EXISTS (SELECT 1 FROM evaluations WHERE state = 'leased' AND leased_until_unix_ms <= ?)",
+        )
+        .bind(device_class.to_owned())
+        .bind(now_unix_ms())
+        .fetch_one(self.readers())
+        .await
+        .at(self.store.path())
+    }
+
+    async fn try_lease(
+        &self,
+        device_class: &str,
+        worker: &str,
+    ) -> Result<Option<LeasedTask<LocalTicket>>, StoreError> {
+        if !self.may_lease(device_class).await? {
+            return Ok(None);
+        }
+        self.end_old_leases().await?;
+        let leased_until = self.leased_until();
+        let rows = self
+            .write_returning(|| {
+                sqlx::query(
+                    "UPDATE evaluations
+                     SET state = 'leased', attempt = attempt + 1, fence = fence + 1, worker = ?,
+                         leased_until_unix_ms = ?
+                     WHERE id = (SELECT min(id) FROM evaluations WHERE device_class = ? AND state = 'waiting')
+                     RETURNING id, fence, attempt, search, task, device_class, payload",
+                )
+                .bind(worker.to_owned())
+                .bind(leased_until)
+                .bind(device_class.to_owned())
+            })
+            .await?;
+        let leased = rows.first().map(leased).transpose().at(self.store.path())?;
+        if leased.as_ref().is_some_and(|leased| leased.attempt > 1) {
+            self.write(|| {
+                sqlx::query(
+                    "UPDATE evaluation_counts SET count = count + 1 WHERE name = 'redelivered'",
+                )
+            })
+            .await?;
+        }
+        Ok(leased)
+    }
+
+    async fn arrived(&self, search: &str) -> Result<Vec<ArrivedAnswer<LocalReceipt>>, StoreError> {
+        let rows = sqlx::query(
+            "SELECT id, answer FROM evaluations WHERE search = ? AND state = 'answered'
+             ORDER BY arrival LIMIT ?",
+        )
+        .bind(search.to_owned())
+        .bind(ANSWERS_MAX)
+        .fetch_all(self.readers())
+        .await
+        .at(self.store.path())?;
+        let arrived = |row: &SqliteRow| {
+            let receipt = LocalReceipt { id: row.try_get("id")? };
+            Ok(ArrivedAnswer { answer: json(row, "answer")?, receipt })
+        };
+        rows.iter().map(arrived).collect::<SqlxResult<_>>().at(self.store.path())
+    }
+
+    /// Changes one dead letter; false where there is none.
+    async fn change_dead(&self, statement: &'static str, task: &Task) -> Result<bool, StoreError> {
+        self.end_old_leases().await?;
+        let changed = self
+            .write(|| sqlx::query(statement).bind(task.search.clone()).bind(task.id.clone()))
+            .await?;
+        Ok(changed > 0)
+    }
+}
+
+impl EvalQueue for LocalEvalQueue {
+    type Error = StoreError;
+    type Ticket = LocalTicket;
+    type Receipt = LocalReceipt;
+
+    async fn publish(&self, task: &Task) -> Result<bool, StoreError> {
+        let payload = to_json(&task.payload).at(self.store.path())?;
+        let added = self
+            .write(|| {
+                sqlx::query(
+                    "INSERT INTO evaluations (search, task, device_class, payload) VALUES (?, ?, ?, ?)
+                     ON CONFLICT (search, task) DO NOTHING",
+                )
+                .bind(task.search.clone())
+                .bind(task.id.clone())
+                .bind(task.device_class.clone())
+                .bind(payload.clone())
+            })
+            .await?;
+        self.signals().task_waits.notify_waiters();
+        Ok(added > 0)
+    }
+
+    async fn lease(
+        &self,
+        device_class: &str,
+        worker: &str,
+        patience: Duration,
+    ) -> Result<Option<LeasedTask<LocalTicket>>, StoreError> {
+        let attempt = || self.try_lease(device_class, worker);
+        await_some(patience, &self.signals().task_waits, attempt).await
+    }
+
+    async fn extend(&self, ticket: &LocalTicket) -> Result<bool, StoreError> {
+        let leased_until = self.leased_until();
+        let extended = self
+            .write(|| {
+                sqlx::query(
+                    "UPDATE evaluations SET leased_until_unix_ms = ?
+                     WHERE id = ? AND fence = ? AND state = 'leased'",
+                )
+                .bind(leased_until)
+                .bind(ticket.id)
+                .bind(ticket.fence)
+            })
+            .await?;
+        Ok(extended > 0)
+    }
+
+    async fn complete(&self, ticket: &LocalTicket, answer: &Answer) -> Result<bool, StoreError> {
+        let answer = to_json(answer).at(self.store.path())?;
+        // Whoever holds it by now: the first answer counts.
+        let kept = self
+            .write(|| {
+                sqlx::query(
+                    "UPDATE evaluations
+                     SET state = 'answered', answer = ?, arrival = (
+                         SELECT coalesce(max(earlier.arrival), 0) + 1 FROM evaluations AS earlier
+                         WHERE earlier.search = evaluations.search AND earlier.state = 'answered')
+                     WHERE id = ? AND state <> 'answered'",
+                )
+                .bind(answer.clone())
+                .bind(ticket.id)
+            })
+            .await?;
+        self.signals().answer_waits.notify_waiters();
+        Ok(kept > 0)
+    }
+
+    async fn fail(&self, ticket: &LocalTicket, reason: &str) -> Result<(), StoreError> {
+        self.write(|| {
+            sqlx::query(
+                "UPDATE evaluations
+                 SET state = CASE WHEN attempt < ? THEN 'waiting' ELSE 'dead' END, reason = ?
+                 WHERE id = ? AND fence = ? AND state = 'leased'",
+            )
+            .bind(ATTEMPTS_MAX)
+            .bind(reason.to_owned())
+            .bind(ticket.id)
+            .bind(ticket.fence)
+        })
+        .await?;
+        self.signals().task_waits.notify_waiters();
+        Ok(())
+    }
+
+    async fn answers(
+        &self,
+        search: &str,
+        patience: Duration,
+    ) -> Result<Vec<ArrivedAnswer<LocalReceipt>>, StoreError> {
+        let attempt = || async {
+            let arrived = self.arrived(search).await?;
+            Ok((!arrived.is_empty()).then_some(arrived))
+        };
+        let arrived = await_some(patience, &self.signals().answer_waits, attempt).await?;
+        Ok(arrived.unwrap_or_default())
+    }
+
+    async fn take(&self, receipt: &LocalReceipt) -> Result<(), StoreError> {
+        self.write(|| {
+            sqlx::query("DELETE FROM evaluations WHERE id = ? AND state = 'answered'")
+                .bind(receipt.id)
+        })
+        .await?;
+        Ok(())
+    }
+
+    async fn is_kept(&self, task: &Task) -> Result<bool, StoreError> {
+        sqlx::query_scalar(
+            "SELECT EXISTS (SELECT 1 FROM evaluations WHERE search = ? AND task = ?)",
+        )
+        .bind(task.search.clone())
+        .bind(task.id.clone())
+        .fetch_one(self.readers())
+        .await
+        .at(self.store.path())
+    }
+
+    async fn withdraw(&self, search: &str) -> Result<(), StoreError> {
+        self.write(|| {
+            sqlx::query("DELETE FROM evaluations WHERE search = ?").bind(search.to_owned())
+        })
+        .await?;
+        Ok(())
+    }
+
+    async fn dead_letters(&self) -> Result<Vec<DeadLetter>, StoreError> {
+        self.end_old_leases().await?;
+        let rows = sqlx::query(
+            "SELECT search, task, device_class, payload, attempt, reason FROM evaluations
+             WHERE state = 'dead' ORDER BY id",
+        )
+        .fetch_all(self.readers())
+        .await
+        .at(self.store.path())?;
+        let letter = |row: &SqliteRow| {
+            let (attempts, reason) = (row.try_get("attempt")?, row.try_get("reason")?);
+            Ok(DeadLetter { task: task(row)?, attempts, reason })
+        };
+        rows.iter().map(letter).collect::<SqlxResult<_>>().at(self.store.path())
+    }
+
+    async fn retry(&self, task: &Task) -> Result<bool, StoreError> {
+        let statement = "UPDATE evaluations SET state = 'waiting', attempt = 0, reason = NULL
+                         WHERE search = ? AND task = ? AND state = 'dead'";
+        let retried = self.change_dead(statement, task).await?;
+        self.signals().task_waits.notify_waiters();
+        Ok(retried)
+    }
+
+    async fn discard(&self, task: &Task) -> Result<bool, StoreError> {
+        let statement = "DELETE FROM evaluations WHERE search = ? AND task = ? AND state = 'dead'";
+        self.change_dead(statement, task).await
+    }
+
+    async fn depth(&self) -> Result<QueueDepth, StoreError> {
+        self.end_old_leases().await?;
+        let row = sqlx::query(
+            "SELECT (SELECT count(*) FROM evaluations WHERE state = 'waiting')  AS waiting,
+                    (SELECT count(*) FROM evaluations WHERE state = 'leased')   AS leased,
+                    (SELECT count(*) FROM evaluations WHERE state = 'answered') AS answers,
+                    (SELECT count(*) FROM evaluations WHERE state = 'dead')     AS dead_letters,
+                    (SELECT count FROM evaluation_counts WHERE name = 'redelivered') AS redelivered",
+        )
+        .fetch_one(self.readers())
+        .await
+        .at(self.store.path())?;
+        depth(&row).at(self.store.path())
+    }
+}
+
+fn task(row: &SqliteRow) -> SqlxResult<Task> {
+    Ok(Task {
+        id: row.try_get("task")?,
+        search: row.try_get("search")?,
+        device_class: row.try_get("device_class")?,
+        payload: json(row, "payload")?,
+    })
+}
+
+fn leased(row: &SqliteRow) -> SqlxResult<LeasedTask<LocalTicket>> {
+    let ticket = LocalTicket { id: row.try_get("id")?, fence: row.try_get("fence")? };
+    Ok(LeasedTask { task: task(row)?, ticket, attempt: row.try_get("attempt")? })
+}
+
+fn depth(row: &SqliteRow) -> SqlxResult<QueueDepth> {
+    Ok(QueueDepth {
+        waiting: count(row, "waiting")?,
+        leased: count(row, "leased")?,
+        answers: count(row, "answers")?,
+        dead_letters: count(row, "dead_letters")?,
+        redelivered: count(row, "redelivered")?,
+    })
+}
+
+/// Whether another process writes, and is still waited for.
+fn may_wait(error: &sqlx::Error, started: Instant) -> bool {
+    error::is_busy(error) && started.elapsed() < WRITE_PATIENCE
+}
+
+/// Tries until there is something or patience is at its end: at each signal, and every [`POLL`].
+async fn await_some<T, F>(
+    patience: Duration,
+    signal: &Notify,
+    attempt: impl Fn() -> F,
+) -> Result<Option<T>, StoreError>
+where
+    F: Future<Output = Result<Option<T>, StoreError>>,
+{
+    let started = Instant::now();
+    loop {
+        // Heard from here on, also what happens during the attempt.
+        let signalled = signal.notified();
+        if let Some(found) = attempt().await? {
+            return Ok(Some(found));
+        }
+        let left = patience.saturating_sub(started.elapsed());
+        if left.is_zero() {
+            return Ok(None);
+        }
+        let _ = tokio::time::timeout(POLL.min(left), signalled).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::queue::evaluation_contract::{self, answer, check_registry, collect, task};
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn the_table_is_a_queue_of_evaluations() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut n_stores = 0;
+        evaluation_contract::check(async |lease| {
+            n_stores += 1;
+            let store = Store::open(folder.path().join(format!("{n_stores}.db"))).await.unwrap();
+            store.evaluations().with_lease(lease)
+        })
+        .await;
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn the_table_knows_its_workers() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path().join("haq.db")).await.unwrap();
+        let queue = store.evaluations();
+        check_registry(&queue).await;
+        let long_ago = now_unix_ms() - 61_000;
+        sqlx::query("UPDATE evaluation_workers SET seen_unix_ms = ?")
+            .bind(long_ago)
+            .execute(store.writer().unwrap())
+            .await
+            .unwrap();
+        check_registry(&queue).await;
+    }
+
+    /// Stores of one file share nothing but the file, as processes do.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn several_processes_share_one_file() {
+        const N_TASKS: u32 = 200;
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("haq.db");
+        let coordinator = Store::open(&path).await.unwrap().evaluations();
+        let mut workers = Vec::new();
+        for name in ["ann", "bob", "cat"] {
+            let queue = Store::open(&path).await.unwrap().evaluations();
+            workers.push(tokio::spawn(async move {
+                let patience = Duration::from_secs(2);
+                while let Some(lease) = queue.lease("cpu", name, patience).await.unwrap() {
+                    assert_eq!(lease.attempt, 1);
+                    assert!(queue.complete(&lease.ticket, &answer(&lease, name)).await.unwrap());
+                }
+            }));
+        }
+        for index in 0..N_TASKS {
+            coordinator.publish(&task("s1", index)).await.unwrap();
+        }
+        let found = collect(&coordinator, "s1", N_TASKS as usize).await;
+        assert_eq!(found.len(), N_TASKS as usize);
+        for worker in workers {
+            worker.await.unwrap();
+        }
+        assert_eq!(coordinator.depth().await.unwrap(), QueueDepth::default());
+    }
+}
