@@ -1,8 +1,9 @@
 //! Who works on what next: the contracts of queues, without saying what the work is.
 //!
 //! [`JobQueue`] hands out whole searches, [`EvalQueue`] single evaluations; [`WorkerRegistry`]
-//! knows who takes them. The local ones are tables in `store`.
+//! knows who takes them. The local ones are tables in `store`. A [`Blob`] is what they need besides.
 
+mod blobs;
 #[cfg(test)]
 pub(crate) mod contract;
 #[cfg(test)]
@@ -11,6 +12,7 @@ mod evaluations;
 mod jobs;
 mod workers;
 
+pub use blobs::{Blob, BlobCache, BlobError, BlobFolder, BlobStore, CachedBlob, PART_BYTES};
 pub use evaluations::{
     ATTEMPTS_MAX, Answer, ArrivedAnswer, DeadLetter, EvalQueue, LeasedTask, QueueDepth, TASK_LEASE,
     Task,
