@@ -50,6 +50,7 @@ const ONLY_IN: &[(&str, &[&str])] = &[
     ("haq_kernels", &["network"]),
     ("haq_simulator", &["domain", "search", "runner", "service", "cli"]),
     ("sqlx", &["store"]),
+    ("async_nats", &["queue"]),
     ("plotters", &["report"]),
     ("prost", &["network"]),
     ("clap", &["cli"]),

@@ -1,7 +1,8 @@
 //! Who works on what next: the contracts of queues, without saying what the work is.
 //!
 //! [`JobQueue`] hands out whole searches, [`EvalQueue`] single evaluations; [`WorkerRegistry`]
-//! knows who takes them. The local ones are tables in `store`. A [`Blob`] is what they need besides.
+//! knows who takes them. The local ones are tables in `store`; [`JetStreamQueue`] is for many
+//! machines. A [`Blob`] is what they need besides.
 
 mod blobs;
 #[cfg(test)]
@@ -9,6 +10,7 @@ pub(crate) mod contract;
 #[cfg(test)]
 pub(crate) mod evaluation_contract;
 mod evaluations;
+mod jetstream;
 mod jobs;
 mod workers;
 
@@ -17,5 +19,6 @@ pub use evaluations::{
     ATTEMPTS_MAX, Answer, ArrivedAnswer, DeadLetter, EvalQueue, LeasedTask, QueueDepth, TASK_LEASE,
     Task,
 };
+pub use jetstream::{Connection, JetStreamQueue, JetStreamReceipt, JetStreamTicket, QueueError};
 pub use jobs::{JobQueue, LeasedJob, Submitted};
 pub use workers::{WORKER_SILENCE, WorkerCard, WorkerRegistry};

@@ -1,0 +1,116 @@
+//! Blobs in the server's object store: one object a part.
+
+use std::{future::Future, time::Duration};
+
+use async_nats::jetstream::object_store::{
+    Config, GetErrorKind, InfoErrorKind, ObjectMetadata, ObjectStore,
+};
+use bytes::Bytes;
+use tokio::io::AsyncReadExt;
+
+use super::{JetStreamQueue, server::Trouble};
+use crate::queue::{BlobError, BlobStore};
+
+/// Bytes a message: half of what a server takes unless it is told otherwise.
+const CHUNK_BYTES: usize = 512 << 10;
+
+/// How long a part may be on its way before it is asked for again.
+const PART_PATIENCE: Duration = Duration::from_secs(60);
+
+impl BlobStore for JetStreamQueue {
+    fn place(&self) -> String {
+        format!("the object store {} at {}", self.bucket_name(), self.server.address)
+    }
+
+    async fn has_part(&self, digest: &str) -> Result<bool, BlobError> {
+        self.patiently("tell whether it has a part", || async {
+            match self.objects().await?.info(digest).await {
+                Ok(info) => Ok(!info.deleted),
+                Err(error) if error.kind() == InfoErrorKind::NotFound => Ok(false),
+                Err(error) => Err(lost(error)),
+            }
+        })
+        .await
+    }
+
+    async fn put_part(&self, digest: &str, bytes: Bytes) -> Result<(), BlobError> {
+        self.patiently("keep a part", || async {
+            let object = ObjectMetadata {
+                name: digest.to_owned(),
+                chunk_size: Some(CHUNK_BYTES),
+                ..ObjectMetadata::default()
+            };
+            let objects = self.objects().await?;
+            let mut unread: &[u8] = &bytes;
+            within(objects.put(object, &mut unread)).await?.map_err(lost)?;
+            Ok(())
+        })
+        .await
+    }
+
+    async fn part(&self, digest: &str, bytes_max: u64) -> Result<Bytes, BlobError> {
+        let found = self
+            .patiently("hand out a part", || async {
+                let objects = self.objects().await?;
+                let object = match objects.get(digest).await {
+                    Ok(object) => object,
+                    Err(error) if error.kind() == GetErrorKind::NotFound => return Ok(None),
+                    Err(error) => return Err(lost(error)),
+                };
+                let mut bytes = Vec::new();
+                // One more than may be: then its length is seen to be wrong.
+                let mut limited = object.take(bytes_max.saturating_add(1));
+                match within(limited.read_to_end(&mut bytes)).await? {
+                    // Whoever asked finds out by its digest.
+                    Err(error) if error.kind() == std::io::ErrorKind::InvalidData => {}
+                    read => {
+                        read.map_err(lost)?;
+                    }
+                }
+                Ok(Some(bytes))
+            })
+            .await?;
+        let missing = || BlobError::Missing { place: self.place(), digest: digest.to_owned() };
+        found.map(Bytes::from).ok_or_else(missing)
+    }
+}
+
+impl JetStreamQueue {
+    fn bucket_name(&self) -> String {
+        self.server.fleet.stream("blobs")
+    }
+
+    async fn objects(&self) -> Result<ObjectStore, Trouble> {
+        let bucket = self.bucket_name();
+        if let Ok(objects) = self.server.context.get_object_store(&bucket).await {
+            return Ok(objects);
+        }
+        let config = Config { bucket, num_replicas: self.server.replicas, ..Config::default() };
+        self.server.context.create_object_store(config).await.map_err(lost)
+    }
+
+    async fn patiently<T, F>(
+        &self,
+        what: &'static str,
+        attempt: impl Fn() -> F + Send,
+    ) -> Result<T, BlobError>
+    where
+        F: Future<Output = Result<T, Trouble>> + Send,
+    {
+        self.server.insist(attempt).await.map_err(|error| BlobError::Store {
+            place: self.place(),
+            what,
+            reason: error.to_string(),
+        })
+    }
+}
+
+async fn within<T>(work: impl Future<Output = T>) -> Result<T, Trouble> {
+    tokio::time::timeout(PART_PATIENCE, work)
+        .await
+        .map_err(|_| Trouble::Lost(format!("no answer within {} s", PART_PATIENCE.as_secs())))
+}
+
+fn lost(error: impl ToString) -> Trouble {
+    Trouble::Lost(error.to_string())
+}

@@ -1,0 +1,393 @@
+//! Requests to the server that outlast losses: of the connection, and of what the server kept.
+
+use std::{
+    collections::HashMap,
+    future::Future,
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use async_nats::{
+    Client, Message, Request, RequestErrorKind, StatusCode,
+    connection::State,
+    jetstream::{self, Context, context::PublishErrorKind, message::PublishMessage},
+};
+use bytes::Bytes;
+use serde::Deserialize;
+use tokio::sync::watch;
+
+use super::{Connection, QueueError, connection, names::Fleet, streams};
+
+/// How long an answer may take before it is asked for again.
+const ANSWER_PATIENCE: Duration = Duration::from_secs(5);
+
+/// Between two tries.
+const RETRY: Duration = Duration::from_millis(100);
+
+/// How often a loss that goes on is told in the log.
+const REMINDER: Duration = Duration::from_secs(30);
+
+/// Why a request did not do what it should.
+#[derive(Debug)]
+pub(super) enum Trouble {
+    /// No answer: to be tried again.
+    Lost(String),
+    /// A stream or consumer is not there: to be made, and tried again.
+    Missing,
+    /// Trying again is of no use.
+    Final(QueueError),
+}
+
+impl From<QueueError> for Trouble {
+    fn from(error: QueueError) -> Self {
+        Self::Final(error)
+    }
+}
+
+/// A server, and what is known of it.
+pub(super) struct Server {
+    pub client: Client,
+    pub context: Context,
+    pub fleet: Fleet,
+    pub address: String,
+    pub replicas: usize,
+    connections: watch::Receiver<u64>,
+    /// The connection over which all streams were seen last.
+    streams_seen_on: AtomicU64,
+    /// Names of consumers that were made, by what they are for.
+    consumers: Mutex<HashMap<String, String>>,
+}
+
+impl Server {
+    /// # Errors
+    /// Whatever keeps the queue from working at all.
+    pub async fn connect(options: &Connection) -> Result<Self, QueueError> {
+        let connected = connection::connect(options).await?;
+        let mut context = jetstream::new(connected.client.clone());
+        context.set_timeout(ANSWER_PATIENCE);
+        let server = Self {
+            client: connected.client,
+            context,
+            fleet: connected.fleet,
+            address: connected.address,
+            replicas: options.replicas.max(1),
+            connections: connected.connections,
+            streams_seen_on: AtomicU64::new(0),
+            consumers: Mutex::default(),
+        };
+        match server.make_streams().await {
+            Ok(()) => Ok(server),
+            Err(Trouble::Final(error)) => Err(error),
+            Err(Trouble::Missing) => Err(QueueError::NoJetStream { address: server.address }),
+            Err(Trouble::Lost(reason)) => {
+                Err(QueueError::Unreachable { address: server.address, reason })
+            }
+        }
+    }
+
+    pub fn refused(&self, what: &'static str, reason: impl ToString) -> QueueError {
+        QueueError::Refused { address: self.address.clone(), what, reason: reason.to_string() }
+    }
+
+    /// Tries until the server answers; what is missing there is made again.
+    pub async fn insist<T, F>(&self, attempt: impl Fn() -> F + Send) -> Result<T, QueueError>
+    where
+        F: Future<Output = Result<T, Trouble>> + Send,
+    {
+        let mut loss = Loss::default();
+        loop {
+            match attempt().await {
+                Ok(done) => {
+                    loss.is_over(self);
+                    return Ok(done);
+                }
+                Err(trouble) => self.mend(trouble, &mut loss).await?,
+            }
+        }
+    }
+
+    /// What has to happen before a next try: a connection, streams, and new looks at consumers.
+    pub async fn mend(&self, trouble: Trouble, loss: &mut Loss) -> Result<(), QueueError> {
+        match trouble {
+            Trouble::Final(error) => return Err(error),
+            Trouble::Missing => {}
+            Trouble::Lost(reason) => {
+                loss.goes_on(self, &reason);
+                tokio::time::sleep(RETRY).await;
+            }
+        }
+        while self.client.connection_state() != State::Connected {
+            loss.goes_on(self, "not connected");
+            tokio::time::sleep(RETRY).await;
+        }
+        self.consumers().clear();
+        match self.make_streams().await {
+            Ok(()) => return Ok(()),
+            Err(Trouble::Final(error)) => return Err(error),
+            Err(Trouble::Missing) => loss.goes_on(self, "it has no JetStream"),
+            Err(Trouble::Lost(reason)) => loss.goes_on(self, &reason),
+        }
+        tokio::time::sleep(RETRY).await;
+        Ok(())
+    }
+
+    async fn make_streams(&self) -> Result<(), Trouble> {
+        let connection = *self.connections.borrow();
+        streams::make(self).await?;
+        self.streams_seen_on.store(connection, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Behind a new connection there may be a server that knows nothing, and says nothing of
+    /// streams that it does not have.
+    fn look_at_connection(&self) -> Result<(), Trouble> {
+        let seen = self.streams_seen_on.load(Ordering::Relaxed);
+        if seen == *self.connections.borrow() { Ok(()) } else { Err(Trouble::Missing) }
+    }
+
+    /// One message, and the one that answers it.
+    pub async fn ask(
+        &self,
+        subject: String,
+        payload: impl Into<Bytes>,
+    ) -> Result<Message, Trouble> {
+        let request = Request::new().payload(payload.into()).timeout(Some(ANSWER_PATIENCE));
+        self.request(subject, request).await
+    }
+
+    /// The same where the answer is a message of a stream, which comes under its own subject: the
+    /// client would not know whom to give it.
+    pub async fn ask_for_message(
+        &self,
+        subject: String,
+        payload: impl Into<Bytes>,
+        patience: Duration,
+    ) -> Result<Message, Trouble> {
+        let request = Request::new().payload(payload.into()).timeout(Some(patience));
+        self.request(subject, request.inbox(self.client.new_inbox())).await
+    }
+
+    async fn request(&self, subject: String, request: Request) -> Result<Message, Trouble> {
+        self.look_at_connection()?;
+        let mut connections = self.connections.clone();
+        connections.mark_unchanged();
+        let answer = tokio::select! {
+            answer = self.client.send_request(subject, request) => answer,
+            // What was asked over the old connection is answered by nobody.
+            _ = connections.changed() => return Err(Trouble::Lost("it was connected to anew".into())),
+        };
+        answer.map_err(|error| match error.kind() {
+            RequestErrorKind::NoResponders => Trouble::Missing,
+            RequestErrorKind::InvalidSubject | RequestErrorKind::MaxPayloadExceeded => {
+                Trouble::Final(self.refused("take a request", error))
+            }
+            _ => Trouble::Lost(error.to_string()),
+        })
+    }
+
+    /// Keeps a message unless there is one on its subject, or was one with this id within the
+    /// duplicate window. False where so.
+    pub async fn keep(
+        &self,
+        what: &'static str,
+        subject: String,
+        payload: Bytes,
+        id: Option<&str>,
+    ) -> Result<bool, Trouble> {
+        let message = PublishMessage::build().expected_last_subject_sequence(0);
+        let message = match id {
+            Some(id) => message.message_id(id),
+            None => message,
+        };
+        self.publish(what, subject, payload, message).await
+    }
+
+    /// Keeps a message, in place of an earlier one where its stream keeps one a subject.
+    pub async fn replace(
+        &self,
+        what: &'static str,
+        subject: String,
+        payload: Bytes,
+    ) -> Result<(), Trouble> {
+        self.publish(what, subject, payload, PublishMessage::build()).await.map(|_| ())
+    }
+
+    async fn publish(
+        &self,
+        what: &'static str,
+        subject: String,
+        payload: Bytes,
+        message: PublishMessage,
+    ) -> Result<bool, Trouble> {
+        self.look_at_connection()?;
+        let size_bytes = payload.len();
+        let published = match self.context.send_publish(subject, message.payload(payload)).await {
+            Ok(acknowledgement) => acknowledgement.await,
+            Err(error) => Err(error),
+        };
+        match published {
+            Ok(acknowledgement) => Ok(!acknowledgement.duplicate),
+            Err(error) => Err(match error.kind() {
+                PublishErrorKind::WrongLastSequence => return Ok(false),
+                PublishErrorKind::StreamNotFound => Trouble::Missing,
+                PublishErrorKind::TimedOut
+                | PublishErrorKind::BrokenPipe
+                | PublishErrorKind::MaxAckPending => Trouble::Lost(error.to_string()),
+                PublishErrorKind::MaxPayloadExceeded => Trouble::Final(QueueError::TooLarge {
+                    address: self.address.clone(),
+                    what,
+                    size_bytes,
+                    limit_bytes: self.client.server_info().max_payload,
+                }),
+                _ => Trouble::Final(self.refused("keep a message", error)),
+            }),
+        }
+    }
+
+    /// The newest message on a subject.
+    pub async fn last(&self, stream: &str, subject: &str) -> Result<Option<Stored>, Trouble> {
+        self.get(format!("$JS.API.DIRECT.GET.{stream}.{subject}"), Bytes::new()).await
+    }
+
+    pub async fn message(&self, stream: &str, sequence: u64) -> Result<Option<Stored>, Trouble> {
+        let request = serde_json::json!({ "seq": sequence }).to_string();
+        self.get(format!("$JS.API.DIRECT.GET.{stream}"), request).await
+    }
+
+    /// All messages of a stream that has few.
+    pub async fn all(&self, what: &str) -> Result<Vec<Stored>, Trouble> {
+        let (stream, mut sequence, mut found) = (self.fleet.stream(what), 1, Vec::new());
+        loop {
+            let request = serde_json::json!({ "seq": sequence, "next_by_subj": ">" }).to_string();
+            let next = self.get(format!("$JS.API.DIRECT.GET.{stream}"), request).await?;
+            let Some(message) = next else { return Ok(found) };
+            sequence = message.sequence + 1;
+            found.push(message);
+        }
+    }
+
+    async fn get(
+        &self,
+        subject: String,
+        request: impl Into<Bytes>,
+    ) -> Result<Option<Stored>, Trouble> {
+        let message = self.ask(subject, request).await?;
+        match message.status {
+            None | Some(StatusCode::OK) => {}
+            Some(StatusCode::NOT_FOUND) => return Ok(None),
+            Some(status) => {
+                let said = message.description.unwrap_or_default();
+                return Err(Trouble::Lost(format!("{status} {said}")));
+            }
+        }
+        let headers = message.headers.unwrap_or_default();
+        let text = |name: &str| headers.get(name).map(|value| value.as_str().to_owned());
+        let sequence = text("Nats-Sequence").and_then(|text| text.parse().ok());
+        let (Some(sequence), Some(subject)) = (sequence, text("Nats-Subject")) else {
+            return Err(self
+                .refused("tell a message's place", "its answer has no such header")
+                .into());
+        };
+        Ok(Some(Stored { sequence, subject, payload: message.payload }))
+    }
+
+    /// Deletes one message; one that is gone already is no error.
+    pub async fn delete(&self, stream: &str, sequence: u64) -> Result<(), Trouble> {
+        let request = serde_json::json!({ "seq": sequence, "no_erase": true }).to_string();
+        self.command("delete a message", format!("STREAM.MSG.DELETE.{stream}"), request).await
+    }
+
+    /// Deletes all messages whose subjects match.
+    pub async fn purge(&self, stream: &str, subject: &str) -> Result<(), Trouble> {
+        let request = serde_json::json!({ "filter": subject }).to_string();
+        self.command("delete messages", format!("STREAM.PURGE.{stream}"), request).await
+    }
+
+    async fn command(
+        &self,
+        what: &'static str,
+        command: String,
+        request: String,
+    ) -> Result<(), Trouble> {
+        let answer = self.ask(format!("$JS.API.{command}"), request).await?;
+        let done: Done =
+            serde_json::from_slice(&answer.payload).map_err(|error| self.refused(what, error))?;
+        match done.error {
+            None => Ok(()),
+            Some(error) if error.err_code == NO_STREAM => Err(Trouble::Missing),
+            Some(error) if NO_MESSAGE.contains(&error.err_code) => Ok(()),
+            Some(error) => Err(self.refused(what, error.description).into()),
+        }
+    }
+
+    /// The name of a consumer that was made for `purpose`; makes it where it was not.
+    pub async fn consumer(
+        &self,
+        purpose: &str,
+        make: impl Future<Output = Result<String, Trouble>> + Send,
+    ) -> Result<String, Trouble> {
+        if let Some(name) = self.consumers().get(purpose) {
+            return Ok(name.clone());
+        }
+        let name = make.await?;
+        self.consumers().insert(purpose.to_owned(), name.clone());
+        Ok(name)
+    }
+
+    fn consumers(&self) -> MutexGuard<'_, HashMap<String, String>> {
+        // Nothing panics while the map is being changed, so it is whole.
+        self.consumers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What the server says of a command.
+#[derive(Deserialize)]
+struct Done {
+    error: Option<ApiError>,
+}
+
+#[derive(Deserialize)]
+struct ApiError {
+    err_code: u32,
+    #[serde(default)]
+    description: String,
+}
+
+/// Error codes of JetStream's API.
+const NO_STREAM: u32 = 10059;
+const NO_MESSAGE: [u32; 3] = [10037, 10043, 10057];
+
+/// A message as a stream keeps it.
+#[derive(Debug, Clone)]
+pub(super) struct Stored {
+    pub sequence: u64,
+    pub subject: String,
+    pub payload: Bytes,
+}
+
+/// A time without answers, told in the log now and then.
+#[derive(Debug, Default)]
+pub(super) struct Loss {
+    since: Option<Instant>,
+    told: Option<Instant>,
+}
+
+impl Loss {
+    fn goes_on(&mut self, server: &Server, reason: &str) {
+        self.since.get_or_insert_with(Instant::now);
+        if self.told.is_none_or(|told| told.elapsed() > REMINDER) {
+            self.told = Some(Instant::now());
+            tracing::warn!(server = server.address, reason, "the queue does not answer; trying on");
+        }
+    }
+
+    pub fn is_over(&self, server: &Server) {
+        if let Some(since) = self.since {
+            let lost_s = since.elapsed().as_secs_f64();
+            tracing::info!(server = server.address, lost_s, "the queue answers again");
+        }
+    }
+}
