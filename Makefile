@@ -4,7 +4,7 @@ CARGO ?= cargo
 PREFIX ?= $(HOME)/.local
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-setup lint fmt bench install uninstall clean
+.PHONY: help setup demo fleet test test-setup lint fmt bench install uninstall clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -18,6 +18,10 @@ demo: setup ## search bitwidths for the embedded network on an edge TPU, and say
 	$(CARGO) run --quiet --release --locked -- search --hw edge-tpu.toml && \
 	echo && echo "Open the plots of this run:" && \
 	find haq-out -newer "$$start" \( -name '*.html' -o -name '*.svg' -o -name '*.png' \) | sort | sed 's/^/  /'
+
+fleet: setup ## a search on a queue with two workers on this machine, beside the same search alone
+	$(CARGO) build --release --locked
+	scripts/fleet_demo.sh
 
 test: setup lint ## check everything: format, clippy with warnings as errors, all tests
 	$(CARGO) test --workspace --locked

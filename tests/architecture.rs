@@ -20,7 +20,17 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("search", &["quantization", "network", "data", "domain"]),
     (
         "runner",
-        &["search", "store", "report", "export", "quantization", "network", "data", "domain"],
+        &[
+            "search",
+            "store",
+            "report",
+            "export",
+            "quantization",
+            "queue",
+            "network",
+            "data",
+            "domain",
+        ],
     ),
     (
         "service",
@@ -36,6 +46,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "report",
             "export",
             "quantization",
+            "queue",
             "network",
             "data",
             "domain",

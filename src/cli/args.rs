@@ -6,6 +6,7 @@ mod export;
 mod finetune;
 mod job;
 mod quantization;
+mod queue;
 mod runs;
 mod search;
 mod serve;
@@ -22,6 +23,7 @@ pub use self::{
     finetune::FinetuneArgs,
     job::JobArgs,
     quantization::{BitsArgs, EvaluateArgs, QuantizeArgs, SensitivityArgs},
+    queue::{DeadLetterArgs, FleetAction, FleetArgs, FleetStateArgs, QueueArgs, WorkerArgs},
     runs::{ParetoArgs, ReportArgs, RunsCommand, RunsCompareArgs, RunsListArgs, RunsShowArgs},
     search::{RemoteArgs, ResumeArgs, SearchArgs},
     serve::ServeArgs,
@@ -52,6 +54,8 @@ Examples:
   haq export 12 --format onnx --verify          run 12's answer as a file for ONNX Runtime
   haq serve                                     API, live pages and a queue at 127.0.0.1:8080
   haq search --hw edge-tpu --server http://127.0.0.1:8080   let a service do it
+  haq search --hw edge-tpu --queue nats://queue.lab --round 8   let eight workers judge
+  haq worker --queue nats://queue.lab           be one of them
   haq hw calibrate --profile t4 --measurements mine.csv --model net.onnx --out mine.toml
 
 Exit codes: 0 done, 1 failed, 2 usage, 3 budget not reachable, 4 partial,
@@ -122,6 +126,10 @@ pub enum Command {
     Db(DbCommand),
     /// Serve searches over HTTP: an API, live pages, a queue
     Serve(ServeArgs),
+    /// Judge policies for searches on other machines, or on this one
+    Worker(WorkerArgs),
+    /// Workers and tasks of a queue; hand out again or forget what was set aside
+    Fleet(FleetStateArgs),
     /// Who may use the service from other machines
     #[command(subcommand)]
     Token(TokenCommand),

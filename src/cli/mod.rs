@@ -8,6 +8,7 @@ mod evaluate;
 mod exit;
 mod export;
 mod finetune;
+mod fleet;
 mod hw;
 mod import;
 mod job;
@@ -18,6 +19,7 @@ mod plan_text;
 mod plot_file;
 mod progress;
 mod quantize;
+mod queue;
 mod remote;
 mod report;
 mod resume;
@@ -30,6 +32,7 @@ mod session;
 mod simulate;
 mod token;
 mod verify;
+mod worker;
 mod workload;
 
 use std::process::ExitCode;
@@ -68,6 +71,8 @@ pub fn main() -> ExitCode {
         Command::Hw(command) => hw::run(&cli.global, command),
         Command::Db(command) => db::run(&cli.global, command),
         Command::Serve(args) => serve::run(&cli.global, args),
+        Command::Fleet(args) => fleet::run(&cli.global, args),
+        Command::Worker(args) => worker::run(&cli.global, args),
         Command::Token(command) => token::run(&cli.global, command),
         Command::Job(args) => job::run(&cli.global, args),
         Command::Completions(args) => completions::run(args),

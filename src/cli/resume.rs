@@ -6,7 +6,9 @@ use crate::{
     cli::{
         args::{Global, ResumeArgs},
         exit::{Ending, UsageError},
-        output, plan_text, remote, search,
+        output, plan_text,
+        queue::Reached,
+        remote, search,
         session::{evaluation_settings, open_store},
     },
     domain::RunState,
@@ -24,6 +26,7 @@ pub fn run(global: &Global, args: &ResumeArgs) -> anyhow::Result<Ending> {
         Some(id) => id,
         None => newest_interrupted(&store)?,
     };
+    let queue = Reached::new(&args.fleet, settings.device)?;
     let start = Instant::now();
     let runner = Runner::resume(&store, id, settings)?;
     output::note(
@@ -34,7 +37,7 @@ pub fn run(global: &Global, args: &ResumeArgs) -> anyhow::Result<Ending> {
             plan_text::opening(&runner)
         ),
     );
-    search::drive(global, &store, runner, &args.out, start)
+    search::drive(global, &store, runner, queue, &args.out, start)
 }
 
 fn newest_interrupted(store: &BlockingStore) -> anyhow::Result<i64> {

@@ -11,13 +11,14 @@ use crate::{
         exit::{Ending, UsageError},
         output, plan_text,
         progress::Progress,
+        queue::Reached,
         remote,
         run_files::{self, RunFiles},
         session::{absolute, evaluation_settings, open_store, preprocessing_request, stop_flag},
     },
     domain::{EpisodeRecord, Measure, RunState},
     report::{self, RunView},
-    runner::{self, FoundProfile, Runner, find_profile, load_model},
+    runner::{self, FoundProfile, Runner, find_profile, fleet::FleetReport, load_model},
     search::{Plan, ProfileText, SearchRequest, Verdict},
     store::BlockingStore,
 };
@@ -41,15 +42,24 @@ pub fn run(global: &Global, args: &SearchArgs) -> anyhow::Result<Ending> {
         return plan_text::print(global, &plan(requests.swap_remove(0))?);
     }
     let settings = evaluation_settings(&args.machine)?;
+    if competes && args.fleet.queue.queue.is_some() {
+        return Err(UsageError(
+            "--queue takes one strategy, one seed and one device (or --one-policy) at a time"
+                .into(),
+        )
+        .into());
+    }
     if competes {
         return contest::run(global, args, requests, settings);
     }
     let plan = plan(requests.swap_remove(0))?;
     let store = open_store(global)?;
+    // Who does not answer is known before anything is computed.
+    let queue = Reached::new(&args.fleet, settings.device)?;
     let start = Instant::now();
     let runner = Runner::begin(&store, plan, settings)?;
     output::note(global, plan_text::opening(&runner));
-    drive(global, &store, runner, &args.out, start)
+    drive(global, &store, runner, queue, &args.out, start)
 }
 
 /// What was asked, understood for this network and device.
@@ -106,6 +116,7 @@ fn request(args: &SearchArgs, hw: &str) -> anyhow::Result<SearchRequest> {
         method: args.recipe.method,
         weight_losses: args.weight_losses,
         episode_finetune: args.episode_finetune,
+        round: args.round,
         batch: args.batch,
         calibration_images: args.input.calibration,
         search_images: args.search_images,
@@ -119,10 +130,18 @@ pub fn drive(
     global: &Global,
     store: &BlockingStore,
     runner: Runner<'_>,
+    queue: Option<Reached>,
     out: &Path,
     start: Instant,
 ) -> anyhow::Result<Ending> {
     let id = runner.id();
+    let (runner, fleet) = match queue {
+        Some(queue) => {
+            let (runner, fleet) = queue.judge_for(runner)?;
+            (runner, Some(fleet))
+        }
+        None => (runner, None),
+    };
     let stop = stop_flag(
         global,
         "stopping after this episode; everything so far is kept (again: stop now)",
@@ -134,6 +153,13 @@ pub fn drive(
     });
     progress.finish();
     let result = finished?;
+    if let Some(fleet) = &fleet {
+        output::note(global, fleet_sentence(&fleet.report()));
+        // What is interrupted finds its answers again.
+        if result.state == RunState::Completed {
+            fleet.finish()?;
+        }
+    }
     let view = runner::view(store, id)?;
     show(global, Some(store), &view, out, start)?;
     if result.state == RunState::Completed {
@@ -141,6 +167,16 @@ pub fn drive(
     }
     output::note(global, format!("run {id} was interrupted; go on with: haq resume {id}"));
     Ok(Ending::Interrupted)
+}
+
+fn fleet_sentence(report: &FleetReport) -> String {
+    let FleetReport { n_answers, n_late, n_republished, by_worker, evaluations_s } = report;
+    let each = by_worker.iter().map(|(worker, n)| format!("{worker} {n}"));
+    let each = each.collect::<Vec<_>>().join(", ");
+    format!(
+        "{n_answers} policies judged by the fleet in {evaluations_s:.1} s of work ({each}); \
+         {n_late} late answers left out, {n_republished} tasks handed out again"
+    )
 }
 
 /// Writes the files of a run and prints what was found.

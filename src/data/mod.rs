@@ -15,6 +15,7 @@ mod idx;
 mod image_folder;
 mod images;
 mod npz;
+mod packed;
 mod preprocess;
 mod record;
 mod safetensors;

@@ -4,6 +4,7 @@ mod array;
 mod attributes;
 mod coding;
 mod cuda;
+mod device;
 mod error;
 mod execute;
 mod fold;
@@ -27,6 +28,7 @@ pub use attributes::{
 };
 pub use coding::{Codes, Coding};
 pub use cuda::load_cuda;
+pub use device::{ComputeDevice, LIBTORCH_VERSION};
 pub use error::NetworkError;
 pub use execute::{Arithmetic, Executable, Replacement, compute};
 pub use fold::FoldedNorm;

@@ -10,6 +10,7 @@ mod contest;
 mod error;
 mod explanation;
 mod export;
+pub mod fleet;
 mod inputs;
 mod job;
 mod layered_policy;

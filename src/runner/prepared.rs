@@ -46,10 +46,7 @@ impl Prepared {
         settings: EvaluationSettings,
         evaluation_key: &str,
     ) -> Result<Self, RunnerError> {
-        let blends = evaluation_key.contains(ON_BLENDS);
-        let arithmetic =
-            if is_on_codes(evaluation_key) { Arithmetic::Codes } else { Arithmetic::Float };
-        Self::judging(plan, EvaluationSettings { arithmetic, blends, ..settings })
+        Self::judging(plan, settings_like(settings, evaluation_key))
     }
 
     fn judging(plan: &Plan, settings: EvaluationSettings) -> Result<Self, RunnerError> {
@@ -85,6 +82,13 @@ impl Prepared {
         key
     }
 
+    /// Remembers what a policy reached on all images, wherever it was judged.
+    pub fn remember_judged(&self, policy: &BitwidthPolicy, judged: &Judged) {
+        if judged.stopped_after_images.is_none() {
+            self.judged.borrow_mut().insert(policy.key(), judged.quality);
+        }
+    }
+
     /// Remembers what an earlier run on the same images found.
     pub fn remember(&self, records: &[EpisodeRecord]) {
         let whole = records.iter().filter(|record| record.is_whole());
@@ -107,9 +111,7 @@ impl PolicyEvaluator for Prepared {
         measure: Measure,
     ) -> Result<Judged, SearchError> {
         let judged = self.session.race(policy, rival, measure)?;
-        if judged.stopped_after_images.is_none() {
-            self.judged.borrow_mut().insert(policy.key(), judged.quality);
-        }
+        self.remember_judged(policy, &judged);
         Ok(judged)
     }
 
@@ -122,6 +124,14 @@ impl PolicyEvaluator for Prepared {
 /// the search images as well.
 const ON_CODES: &str = " arithmetic codes";
 const ON_BLENDS: &str = " blends";
+
+/// How policies of runs with this evaluation key were judged.
+pub fn settings_like(settings: EvaluationSettings, evaluation_key: &str) -> EvaluationSettings {
+    let blends = evaluation_key.contains(ON_BLENDS);
+    let arithmetic =
+        if is_on_codes(evaluation_key) { Arithmetic::Codes } else { Arithmetic::Float };
+    EvaluationSettings { arithmetic, blends, ..settings }
+}
 
 /// Whether policies of runs with this evaluation key were judged on integer codes.
 pub fn is_on_codes(evaluation_key: &str) -> bool {

@@ -17,8 +17,10 @@ use crate::{
         proposers::{new_proposer, restored_proposer},
         shared_sensitivities::SharedSensitivities,
     },
-    search::{Outcome, Plan, Problem, Proposer, SearchEvent, Session, Verdict},
-    store::{BlockingStore, Checkpoint},
+    search::{
+        Outcome, Plan, PolicyEvaluator, Problem, Proposer, SearchEvent, Session, Verdict, n_settled,
+    },
+    store::{BlockingStore, Checkpoint, SavedCheckpoint},
 };
 
 /// A run with everything in place to go on.
@@ -30,6 +32,8 @@ pub struct Runner<'a> {
     outcome: Outcome,
     proposer: Box<dyn Proposer>,
     earlier_wall_s: f64,
+    /// Who judges policies, where it is not this process.
+    evaluator: Option<Rc<dyn PolicyEvaluator>>,
     /// Seconds that getting the proposer ready took; the next episode is charged with them.
     proposer_s: f64,
 }
@@ -76,6 +80,7 @@ impl<'a> Runner<'a> {
             prepared,
             outcome: Outcome::default(),
             proposer,
+            evaluator: None,
             earlier_wall_s: 0.0,
             proposer_s: start.elapsed().as_secs_f64(),
         })
@@ -118,7 +123,11 @@ impl<'a> Runner<'a> {
         store.claim(id)?;
         let records = store.episodes(id)?;
         prepared.remember(&records);
-        let saved = store.load_checkpoint(id)?;
+        let settled = n_settled(records.len(), plan.references().len(), plan.request.round);
+        let saved = store.load_checkpoint(id)?.map(|saved| SavedCheckpoint {
+            deltas: saved.deltas.into_iter().take(settled).collect(),
+            ..saved
+        });
         let start = Instant::now();
         SharedSensitivities::of(store, id, &plan, &prepared.session)?.complete(
             store,
@@ -129,7 +138,18 @@ impl<'a> Runner<'a> {
         let evaluations = records.iter().filter(|record| !record.from_cache).count() as u32;
         let outcome = Outcome { records, evaluations, ..Outcome::default() };
         let (earlier_wall_s, proposer_s) = (run.result.wall_s, start.elapsed().as_secs_f64());
-        Ok(Self { store, id, plan, prepared, outcome, proposer, earlier_wall_s, proposer_s })
+        let evaluator = None;
+        Ok(Self {
+            store,
+            id,
+            plan,
+            prepared,
+            outcome,
+            proposer,
+            evaluator,
+            earlier_wall_s,
+            proposer_s,
+        })
     }
 
     pub fn id(&self) -> RunId {
@@ -142,6 +162,24 @@ impl<'a> Runner<'a> {
 
     pub fn session(&self) -> &Session {
         &self.prepared.session
+    }
+
+    /// Has policies judged elsewhere; by the same figures, whoever judges.
+    #[must_use]
+    pub fn judged_by(self, evaluator: Rc<dyn PolicyEvaluator>) -> Self {
+        Self { evaluator: Some(evaluator), ..self }
+    }
+
+    pub fn prepared(&self) -> Rc<Prepared> {
+        Rc::clone(&self.prepared)
+    }
+
+    /// UTC, as RFC 3339 with milliseconds.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn created_at(&self) -> Result<String, RunnerError> {
+        Ok(self.store.run(self.id)?.created_at)
     }
 
     /// Episodes that lie behind already.
@@ -176,27 +214,30 @@ impl<'a> Runner<'a> {
         let references = self.plan.references();
         let problem = Problem {
             space: &self.plan.space,
-            evaluator: self.prepared.as_ref(),
+            evaluator: self.evaluator.as_deref().unwrap_or(self.prepared.as_ref()),
             cost: &self.plan.cost,
             budgets: &self.plan.budgets,
             objective: self.plan.objective,
             measure: self.plan.request.measure,
             float_quality: self.prepared.session.float_quality(),
             n_images: self.prepared.session.n_search_images(),
+            round: self.plan.request.round,
         };
         let (store, id) = (self.store, self.id);
         let mut uncharged_s = std::mem::take(&mut self.proposer_s);
         self.earlier_wall_s += uncharged_s;
         let mut not_kept = None;
         let mut listener = |event: SearchEvent<'_>| -> Result<Verdict, String> {
-            let SearchEvent::Episode { record, state, is_new_best } = event;
+            let SearchEvent::Episode { record, state, is_new_best, ends_round } = event;
             let mut record = record.clone();
             if record.kind != EpisodeKind::Reference {
                 record.wall_s += std::mem::take(&mut uncharged_s);
             }
             let record = &record;
-            let checkpoint =
-                Checkpoint { state: Some(state.state.clone()), delta: state.memory.clone() };
+            let checkpoint = Checkpoint {
+                state: ends_round.then(|| state.state.clone()),
+                delta: state.memory.clone(),
+            };
             if let Err(error) = store.commit_episode(id, record, &checkpoint) {
                 let reason = error.to_string();
                 not_kept = Some(error);

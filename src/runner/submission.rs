@@ -8,7 +8,9 @@ use crate::{
     domain::{BudgetRequest, Measure, Strategy},
     quantization::Method,
     runner::FoundProfile,
-    search::{BitList, Pins, PreprocessingRequest, ProfileText, SearchRequest, WeightLosses},
+    search::{
+        BitList, Pins, PreprocessingRequest, ProfileText, ROUND_MAX, SearchRequest, WeightLosses,
+    },
 };
 
 /// Everything but `profile` may be left out; what `haq search --help` says of an option holds here.
@@ -65,6 +67,10 @@ pub struct Submission {
     pub weight_losses: Option<String>,
     #[serde(skip_serializing_if = "is_zero")]
     pub episode_finetune: u32,
+    /// Policies proposed before the first of them is judged; 1 where absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 1, maximum = 1024)]
+    pub round: Option<u32>,
     /// Images the simulated device takes at once.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(minimum = 1, maximum = 65536)]
@@ -150,6 +156,8 @@ impl Submission {
             self.budget.iter().filter_map(|budget| fields.word("budget", budget)).collect();
         let episodes = self.episodes.unwrap_or(strategy.usual_episodes());
         fields.within("episodes", u64::from(episodes), 1_000_000);
+        let round = self.round.unwrap_or(1);
+        fields.within("round", round.into(), ROUND_MAX.into());
         self.batch.iter().for_each(|&batch| fields.within("batch", batch, 65_536));
         let request = SearchRequest {
             model,
@@ -172,6 +180,7 @@ impl Submission {
                 .parse::<WeightLosses>("weight_losses", &self.weight_losses)
                 .unwrap_or_default(),
             episode_finetune: self.episode_finetune,
+            round,
             batch: self.batch,
             calibration_images: self.calibration,
             search_images: self.search_images,

@@ -25,6 +25,9 @@ pub enum SearchError {
     Programme(String),
     #[error("the run cannot go on from what is stored: {0}")]
     Resume(String),
+    /// Whoever judges elsewhere could not.
+    #[error("the fleet: {0}")]
+    Fleet(String),
     /// Whoever listens could not keep an episode; the search stops rather than lose it.
     #[error("episode {episode} could not be kept: {reason}")]
     NotKept { episode: u32, reason: String },

@@ -5,16 +5,30 @@ use crate::{domain::EpisodeRecord, search::proposer::ProposerState};
 /// One thing that happened in a search.
 #[derive(Debug)]
 pub enum SearchEvent<'a> {
-    /// An episode was judged. `state` is what a resumed run needs to go on after it.
-    Episode { record: &'a EpisodeRecord, state: &'a ProposerState, is_new_best: bool },
+    /// An episode was judged. `state` is what a resumed run needs to go on after it, where it is the
+    /// last of its round; within a round only its memory counts.
+    Episode {
+        record: &'a EpisodeRecord,
+        state: &'a ProposerState,
+        is_new_best: bool,
+        ends_round: bool,
+    },
 }
 
 /// What a listener wants.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
     GoOn,
-    /// Stop after this episode; everything so far is kept.
+    /// Stop after this round; everything so far is kept.
     Stop,
+}
+
+impl Verdict {
+    /// Stops where one of two wants to.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        if self == Self::Stop { self } else { other }
+    }
 }
 
 /// Hears of every event, in order.

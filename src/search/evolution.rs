@@ -43,16 +43,16 @@ pub struct EvolutionProposer {
     seed: u64,
     /// The oldest first.
     population: VecDeque<Member>,
-    /// Of the proposal that waits for its judgement.
-    budget_share: f32,
+    /// Of the proposals that wait for their judgements, the oldest first.
+    waiting: VecDeque<f32>,
     /// What the last episode added, as it is stored.
     last_memory: Vec<u8>,
 }
 
 impl EvolutionProposer {
     pub fn new(space: SearchSpace, seed: u64) -> Self {
-        let (population, last_memory) = (VecDeque::new(), Vec::new());
-        Self { space, seed, population, budget_share: 1.0, last_memory }
+        let (population, waiting) = (VecDeque::new(), VecDeque::new());
+        Self { space, seed, population, waiting, last_memory: Vec::new() }
     }
 
     /// Goes on from the memory parts that [`Proposer::state`] gave, in order.
@@ -126,7 +126,7 @@ impl EvolutionProposer {
 impl Proposer for EvolutionProposer {
     fn propose(&mut self, context: &EpisodeContext<'_>) -> Result<Option<Proposal>, SearchError> {
         let mut rng = stream(self.seed, "evolution", context.proposal_index.into());
-        self.budget_share = context.budget_share;
+        self.waiting.push_back(context.budget_share);
         let is_warm_up = self.population.len() < POPULATION;
         let policy = if is_warm_up {
             self.random(&mut rng)
@@ -141,7 +141,7 @@ impl Proposer for EvolutionProposer {
         let member = Member {
             policy: judgement.executed.clone(),
             reward: judgement.reward,
-            budget_share: self.budget_share,
+            budget_share: self.waiting.pop_front().expect("a proposal waits"),
         };
         self.last_memory = serde_json::to_vec(&member).expect("a member is plain data");
         self.enter(member);

@@ -56,10 +56,10 @@ pub use plan::{Plan, kind_word};
 pub use planned::Planner;
 pub use proposer::{Judgement, ListProposer, Proposal, Proposer, ProposerState, RandomProposer};
 pub use request::{
-    BitList, Pins, PreprocessingRequest, ProfileText, SearchRequest, parse_layer_bits,
+    BitList, Pins, PreprocessingRequest, ProfileText, ROUND_MAX, SearchRequest, parse_layer_bits,
 };
 pub use reward::loss;
-pub use run::{Judged, Outcome, PolicyCost, PolicyEvaluator, Problem, run};
+pub use run::{Judged, Outcome, PolicyCost, PolicyEvaluator, Problem, Trial, n_settled, run};
 pub use session::Session;
 pub use space::{Decision, LayerChoices, SearchSpace, with_shared_tensors};
 pub use weight_losses::WeightLosses;

@@ -80,7 +80,7 @@ pub enum ModelError {
 }
 
 /// What is done to a network while it is read.
-#[derive(Default)]
+#[derive(Clone, Copy, Default)]
 pub struct ModelOptions<'a> {
     /// A .safetensors file whose arrays replace the network's constants of the same names.
     pub weights: Option<&'a Path>,
@@ -110,19 +110,44 @@ impl Model {
         let Some(path) = path else {
             let card = Card::parse("the embedded card", EMBEDDED_CARD)?;
             let bytes = EMBEDDED_ONNX.to_vec();
-            return Self::from_bytes("embedded".into(), bytes, None, Some(card), options);
+            return Self::build("embedded".into(), bytes, None, None, Some(card), options);
         };
         let shown = path.display().to_string();
         let bytes = read(path)?;
         let name = path.file_name().map_or(shown, |n| n.to_string_lossy().into_owned());
         let card = Card::beside(path)?;
-        Self::from_bytes(name, bytes, path.parent(), card, options)
+        let weights = match options.weights {
+            Some(path) => Some((path.display().to_string(), read(path)?)),
+            None => None,
+        };
+        Self::build(name, bytes, path.parent(), weights, card, options)
     }
 
-    fn from_bytes(
+    /// The same from the bytes of a file that has all its tensors in itself, and of the file with its
+    /// other weights.
+    ///
+    /// - `sample_shapes`: those of one sample of each input, where the inputs are to be joined
+    ///
+    /// # Errors
+    /// As [`Model::load`].
+    pub fn from_bytes(
+        name: String,
+        onnx: Vec<u8>,
+        weights: Option<Vec<u8>>,
+        sample_shapes: Option<Vec<Vec<usize>>>,
+    ) -> Result<Self, ModelError> {
+        let shapes = |_: &[(&str, &GraphInput)]| Ok(sample_shapes.clone());
+        let options = ModelOptions { weights: None, sample_shapes: Some(&shapes) };
+        let weights = weights.map(|bytes| (format!("other weights of {name}"), bytes));
+        Self::build(name, onnx, None, weights, None, &options)
+    }
+
+    /// - `weights`: what errors call them, and their bytes
+    fn build(
         name: String,
         bytes: Vec<u8>,
         folder: Option<&Path>,
+        weights: Option<(String, Vec<u8>)>,
         card: Option<Card>,
         options: &ModelOptions<'_>,
     ) -> Result<Self, ModelError> {
@@ -139,16 +164,13 @@ impl Model {
             );
             graph = graph.with_first_output();
         }
-        if let Some(path) = options.weights {
-            let bytes = read(path)?;
+        if let Some((path, bytes)) = weights {
             digest.update(&bytes);
-            let shown = || path.display().to_string();
             let file = TensorFile::parse(&bytes)
-                .map_err(|reason| ModelError::Weights { path: shown(), reason })?;
+                .map_err(|reason| ModelError::Weights { path: path.clone(), reason })?;
             drop(bytes);
-            graph = graph
-                .with_weights(&file)
-                .map_err(|source| ModelError::Network { path: shown(), source })?;
+            graph =
+                graph.with_weights(&file).map_err(|source| ModelError::Network { path, source })?;
         }
         let graph = graph.with_open_batch().unwrap_or(graph);
         let graph = match options.sample_shapes {
@@ -170,6 +192,14 @@ impl Model {
         let stored = StoredNetwork::of(&as_stored, &layers);
         let digest = hexadecimal(&digest.finalize());
         Ok(Self { name, digest, graph, layers, norms, card, stored })
+    }
+
+    /// The bytes of a model file, or of the embedded network.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn file_bytes(path: Option<&Path>) -> Result<Vec<u8>, ModelError> {
+        path.map_or_else(|| Ok(EMBEDDED_ONNX.to_vec()), read)
     }
 
     /// The bytes of the card beside a model file, or of the embedded network's; none where there

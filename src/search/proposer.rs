@@ -47,12 +47,13 @@ pub struct ProposerState {
 
 /// Proposes policies one episode after the other and may learn from what became of them.
 ///
-/// Equal seeds and equal judgements give equal proposals.
+/// Several proposals may wait for their judgements at once. Equal seeds and equal judgements, heard
+/// after equally many proposals, give equal proposals.
 pub trait Proposer {
     /// The next policy; `None` when there is nothing left to propose.
     fn propose(&mut self, context: &EpisodeContext<'_>) -> Result<Option<Proposal>, SearchError>;
 
-    /// Hears what became of the last proposal, exactly once for each.
+    /// Hears what became of the oldest proposal that waits for it, exactly once for each.
     fn learn(&mut self, judgement: &Judgement<'_>) -> Result<(), SearchError>;
 
     /// Hears of a policy it did not propose, or had proposed before the run was resumed; in the
@@ -65,7 +66,7 @@ pub trait Proposer {
         false
     }
 
-    /// What is needed to go on after the last episode.
+    /// What is needed to go on after the last judgement that was heard, when no proposal waits.
     fn state(&mut self) -> ProposerState;
 }
 

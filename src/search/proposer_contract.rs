@@ -115,24 +115,34 @@ fn judgement(executed: &BitwidthPolicy) -> Judgement<'_> {
     Judgement { executed, reward: -bits, loss: 1.0 / bits }
 }
 
-/// Plays from after `past` to the last episode. Every judgement takes a bit from the second
-/// layer's weights, as a budget would.
-fn play(make: Make, past: &[Played]) -> Vec<Played> {
+/// Plays from after `past` to the last episode, so many at a time. Every judgement takes a bit from
+/// the second layer's weights, as a budget would.
+fn play_in_rounds(make: Make, past: &[Played], round: u32) -> Vec<Played> {
     let space = space();
     let states: Vec<ProposerState> = past.iter().map(|played| played.state.clone()).collect();
     let mut proposer = make(&states);
     past.iter().for_each(|played| proposer.witness(&judgement(&played.executed)));
     let budgets = budgets();
-    let episode = |proposal_index: u32| {
-        let context = EpisodeContext { proposal_index, budget_share: 0.5, budgets: &budgets };
-        let proposed = proposer.propose(&context).unwrap().unwrap().policy;
-        let decision = space.decisions()[0];
-        let mut executed = proposed.clone();
-        space.set(&mut executed, decision, space.widths(decision)[0]);
-        proposer.learn(&judgement(&executed)).unwrap();
-        Played { proposed, executed, state: proposer.state() }
-    };
-    (past.len() as u32..EPISODES).map(episode).collect()
+    let mut played = Vec::new();
+    for first in (past.len() as u32..EPISODES).step_by(round as usize) {
+        let propose = |proposal_index| {
+            let context = EpisodeContext { proposal_index, budget_share: 0.5, budgets: &budgets };
+            proposer.propose(&context).unwrap().unwrap().policy
+        };
+        let proposals: Vec<_> = (first..(first + round).min(EPISODES)).map(propose).collect();
+        for proposed in proposals {
+            let decision = space.decisions()[0];
+            let mut executed = proposed.clone();
+            space.set(&mut executed, decision, space.widths(decision)[0]);
+            proposer.learn(&judgement(&executed)).unwrap();
+            played.push(Played { proposed, executed, state: proposer.state() });
+        }
+    }
+    played
+}
+
+fn play(make: Make, past: &[Played]) -> Vec<Played> {
+    play_in_rounds(make, past, 1)
 }
 
 #[test]
@@ -161,11 +171,25 @@ fn equal_seeds_and_judgements_give_equal_proposals() {
 #[test]
 fn a_restored_proposer_goes_on_as_if_never_stopped() {
     for (name, make) in PROPOSERS {
-        let whole = play(make, &[]);
-        for n in [3, 22] {
-            let goes_on = play(make, &whole[..n]);
-            assert_eq!(goes_on, whole[n..], "{name} after {n} episodes");
+        for (round, stops) in [(1, [3, 22]), (4, [4, 20])] {
+            let whole = play_in_rounds(make, &[], round);
+            for n in stops {
+                let goes_on = play_in_rounds(make, &whole[..n], round);
+                assert_eq!(goes_on, whole[n..], "{name} after {n} episodes, {round} at a time");
+            }
         }
+    }
+}
+
+#[test]
+fn what_ddpg_has_in_flight_is_not_proposed_again() {
+    let (_, make) = PROPOSERS[4];
+    let played = play_in_rounds(make, &[], 6);
+    for round in played.chunks(6) {
+        let mut policies: Vec<String> = round.iter().map(|played| played.proposed.key()).collect();
+        policies.sort();
+        policies.dedup();
+        assert_eq!(policies.len(), round.len());
     }
 }
 

@@ -11,6 +11,9 @@ use crate::{
     search::weight_losses::WeightLosses,
 };
 
+/// Policies that are proposed before the first of them is judged, at most.
+pub const ROUND_MAX: u32 = 1024;
+
 /// A list of widths: `2-8`, `2,4,8` or `4`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
@@ -252,6 +255,9 @@ pub struct SearchRequest {
     /// Epochs that each policy is trained before it is judged.
     #[serde(default)]
     pub episode_finetune: u32,
+    /// Policies proposed before the first of them is judged.
+    #[serde(default = "one_by_one", skip_serializing_if = "is_one_by_one")]
+    pub round: u32,
     /// Images the simulator costs at once; the profile's own where absent.
     pub batch: Option<u64>,
     pub calibration_images: Option<usize>,
@@ -307,6 +313,9 @@ impl SearchRequest {
         if self.episode_finetune > 0 {
             flag("episode-finetune", self.episode_finetune.to_string());
         }
+        if !is_one_by_one(&self.round) {
+            flag("round", self.round.to_string());
+        }
         self.weight_bits.iter().for_each(|bits| flag("weight-bits", bits.to_string()));
         self.activation_bits.iter().for_each(|bits| flag("activation-bits", bits.to_string()));
         self.batch.iter().for_each(|batch| flag("batch", batch.to_string()));
@@ -330,6 +339,14 @@ impl SearchRequest {
         }
         arguments
     }
+}
+
+fn one_by_one() -> u32 {
+    1
+}
+
+fn is_one_by_one(round: &u32) -> bool {
+    *round == 1
 }
 
 /// As a shell wants it.

@@ -1,4 +1,5 @@
-//! Races inside the loop: who is raced against whom, and what becomes of those that lost.
+//! Races inside the loop: who is raced against whom, and what becomes of those that lost; rounds,
+//! and what is left of one that was killed.
 
 use std::cell::RefCell;
 
@@ -88,6 +89,7 @@ fn played(budgets: &[Budget], proposals: Vec<(EpisodeKind, u8)>) -> (Outcome, Ve
         measure: Measure::Top1,
         float_quality: Quality { top1: Some(1.0), kl: Some(0.0), ..Quality::default() },
         n_images: 100,
+        round: 1,
     };
     let n_episodes = proposals.len() as u32;
     let mut listener = |_: SearchEvent<'_>| Ok(Verdict::GoOn);
@@ -132,4 +134,106 @@ fn over_a_range_a_policy_races_one_that_costs_no_more() {
         assert!(rival <= policy, "{races:?}");
     }
     assert!(outcome.records.iter().all(EpisodeRecord::is_whole), "none costs more and loses more");
+}
+
+/// Walks through the widths, each step as far as the sum of what was learned says; and can be
+/// stopped and restored.
+#[derive(Clone, Default)]
+struct Walker {
+    learned: u32,
+    waiting: u32,
+}
+
+impl Proposer for Walker {
+    fn propose(&mut self, context: &EpisodeContext<'_>) -> Result<Option<Proposal>, SearchError> {
+        self.waiting += 1;
+        let bits = 2 + (context.proposal_index * 3 + self.learned) % 7;
+        Ok(Some(Proposal { policy: uniform(bits as u8), kind: EpisodeKind::Proposal }))
+    }
+
+    fn learn(&mut self, judgement: &Judgement<'_>) -> Result<(), SearchError> {
+        self.waiting -= 1;
+        self.learned += u32::from(bits_of(judgement.executed));
+        Ok(())
+    }
+
+    fn state(&mut self) -> ProposerState {
+        ProposerState { state: self.learned.to_le_bytes().to_vec(), memory: vec![] }
+    }
+}
+
+/// What a listener keeps, as a database does.
+#[derive(Clone, Default)]
+struct Kept {
+    records: Vec<EpisodeRecord>,
+    state: Vec<u8>,
+    stop_after: Option<usize>,
+}
+
+/// Plays fourteen proposals in rounds of four on top of what was kept.
+fn walk(mut kept: Kept) -> (Result<Outcome, SearchError>, Kept) {
+    let widths = [2, 3, 4, 5, 6, 7, 8];
+    let space = SearchSpace::new((0..2).map(|i| layer(i, &widths, &widths)).collect()).unwrap();
+    let cost = |_: &BitwidthPolicy| Cost {
+        latency_s: 1.0,
+        energy_j: 0.0,
+        size_bytes: 0,
+        peak_memory_bytes: 0,
+    };
+    let problem = Problem {
+        space: &space,
+        evaluator: &Six::default(),
+        cost: &cost,
+        budgets: &[],
+        objective: CostKind::Latency,
+        measure: Measure::Top1,
+        float_quality: Quality { top1: Some(1.0), kl: Some(0.0), ..Quality::default() },
+        n_images: 100,
+        round: 4,
+    };
+    let learned = kept.state.try_into().map_or(0, u32::from_le_bytes);
+    let mut proposer = Walker { learned, waiting: 0 };
+    kept.state = learned.to_le_bytes().to_vec();
+    let outcome = Outcome { records: kept.records.clone(), ..Outcome::default() };
+    let mut listener = |event: SearchEvent<'_>| {
+        let SearchEvent::Episode { record, state, ends_round, .. } = event;
+        if kept.stop_after == Some(kept.records.len()) {
+            return Err("killed".into());
+        }
+        kept.records.push(record.clone());
+        if ends_round {
+            kept.state = state.state.clone();
+        }
+        Ok(Verdict::GoOn)
+    };
+    let outcome =
+        run(&problem, &[uniform(8), uniform(4)], &mut proposer, 14, outcome, &mut listener);
+    (outcome, kept)
+}
+
+fn without_times(records: &[EpisodeRecord]) -> Vec<EpisodeRecord> {
+    records.iter().map(|record| EpisodeRecord { wall_s: 0.0, ..record.clone() }).collect()
+}
+
+#[test]
+fn a_search_that_is_killed_within_a_round_goes_on_as_if_it_had_not_been() {
+    let (whole, kept) = walk(Kept::default());
+    let whole = without_times(&whole.unwrap().records);
+    assert_eq!((whole.len(), without_times(&kept.records)), (16, whole.clone()));
+    // Equal policies of a round are judged once.
+    assert!(whole.iter().any(|record| record.from_cache));
+    for n_kept in 0..16 {
+        let (killed, kept) = walk(Kept { stop_after: Some(n_kept), ..Kept::default() });
+        assert!(killed.is_err(), "killed after {n_kept}");
+        let (resumed, _) = walk(Kept { stop_after: None, ..kept });
+        assert_eq!(without_times(&resumed.unwrap().records), whole, "killed after {n_kept}");
+    }
+}
+
+#[test]
+fn a_round_that_is_proposed_otherwise_than_before_is_refused() {
+    let (_, mut kept) = walk(Kept { stop_after: Some(5), ..Kept::default() });
+    kept.records[4].proposed = uniform(if bits_of(&kept.records[4].proposed) == 2 { 3 } else { 2 });
+    let (resumed, _) = walk(Kept { stop_after: None, ..kept });
+    assert!(matches!(resumed, Err(SearchError::Resume(_))), "{resumed:?}");
 }

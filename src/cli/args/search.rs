@@ -4,10 +4,10 @@ use std::{path::PathBuf, str::FromStr};
 
 use clap::Args;
 
-use super::{InputArgs, MachineArgs, RecipeArgs};
+use super::{FleetArgs, InputArgs, MachineArgs, RecipeArgs};
 use crate::{
     domain::{BudgetRequest, Measure, Strategy},
-    search::{BitList, Pins, WeightLosses},
+    search::{BitList, Pins, ROUND_MAX, WeightLosses},
 };
 
 /// One strategy, several with commas, or all of them.
@@ -109,6 +109,10 @@ pub struct SearchArgs {
     /// HAQ does; dear
     #[arg(long, value_name = "EPOCHS", num_args = 0..=1, default_value_t = 0, default_missing_value = "1")]
     pub episode_finetune: u32,
+    /// Propose so many policies before the first of them is judged: what workers of a fleet do at
+    /// the same time. Equal rounds give equal episodes, whoever judges
+    #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=i64::from(ROUND_MAX)))]
+    pub round: u32,
     /// Images each policy is judged on
     #[arg(long, value_name = "N")]
     pub search_images: Option<usize>,
@@ -121,6 +125,8 @@ pub struct SearchArgs {
     /// Folder for plots and the policy
     #[arg(long, default_value = "haq-out", value_name = "FOLDER")]
     pub out: PathBuf,
+    #[command(flatten)]
+    pub fleet: FleetArgs,
     #[command(flatten)]
     pub remote: RemoteArgs,
     /// Print plan, layers, size of the search space and cheapest and dearest policy, and stop
@@ -144,6 +150,8 @@ pub struct RemoteArgs {
 pub struct ResumeArgs {
     /// Number of the run; the newest interrupted one where absent
     pub run: Option<i64>,
+    #[command(flatten)]
+    pub fleet: FleetArgs,
     #[command(flatten)]
     pub remote: RemoteArgs,
     #[command(flatten)]

@@ -39,6 +39,7 @@ pub fn of(client: &Client, args: &SearchArgs) -> anyhow::Result<Submission> {
         method: Some(args.recipe.method.to_string()),
         weight_losses: Some(args.weight_losses.to_string()),
         episode_finetune: args.episode_finetune,
+        round: Some(args.round).filter(|&round| round > 1),
         batch: args.batch,
         calibration: input.calibration,
         search_images: args.search_images,

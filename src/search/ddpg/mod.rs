@@ -15,7 +15,7 @@
 mod view;
 mod world;
 
-use std::collections::HashSet;
+use std::collections::{HashSet, VecDeque};
 
 use haq_agent::{Ddpg, DdpgConfig, Transition, checkpoint::encode_transitions};
 use rand_chacha::ChaCha8Rng;
@@ -130,10 +130,18 @@ pub struct DdpgProposer {
     /// Each policy once.
     judged: Vec<Judged>,
     known: HashSet<BitwidthPolicy>,
-    /// The budgets of the episode that waits for its judgement, and where they lie.
-    pending: (Vec<Budget>, f32),
+    /// What waits for its judgement, the oldest first.
+    waiting: VecDeque<Waiting>,
     /// Transitions that no checkpoint holds yet.
     fresh: Vec<Transition>,
+}
+
+/// A proposal without its judgement.
+struct Waiting {
+    policy: BitwidthPolicy,
+    budgets: Vec<Budget>,
+    /// Where the budgets lie in their range.
+    share: f32,
 }
 
 /// A policy that was judged.
@@ -184,7 +192,7 @@ impl DdpgProposer {
             seed,
             judged: Vec::new(),
             known: HashSet::new(),
-            pending: (Vec::new(), 0.0),
+            waiting: VecDeque::new(),
             fresh: Vec::new(),
         })
     }
@@ -272,21 +280,14 @@ impl DdpgProposer {
             is_near(policy)
                 && Budget::all_met(budgets, &self.world.cost(policy))
                 && !self.known.contains(policy)
+                && self.waiting.iter().all(|waiting| waiting.policy != *policy)
         };
         let mut nearby = Nearby::new(&self.surrogate, forecast, base);
         Refinement { space, is_allowed: &is_allowed }.of(base, &mut nearby, rng)
     }
-}
 
-impl Proposer for DdpgProposer {
-    fn propose(&mut self, context: &EpisodeContext<'_>) -> Result<Option<Proposal>, SearchError> {
-        if self.agent.episode() == 0 {
-            self.dream(self.first_model_episodes)?;
-        }
-        self.pending = (context.budgets.to_vec(), context.budget_share);
-        if let Some(start) = self.starts.get(context.proposal_index as usize) {
-            return Ok(Some(Proposal { policy: start.clone(), kind: EpisodeKind::Start }));
-        }
+    /// A policy made from where its turn starts, better under the model than that.
+    fn searched(&mut self, context: &EpisodeContext<'_>) -> BitwidthPolicy {
         let mut rng = stream(self.seed, "ddpg", context.proposal_index.into());
         let turn = Turn::of(context.proposal_index);
         let forecast = match turn.is_certain {
@@ -311,14 +312,32 @@ impl Proposer for DdpgProposer {
             refined = self.surrogate.log_loss(&forecast, &policy).exp(),
             "a proposal was refined"
         );
-        Ok(Some(Proposal { policy, kind: EpisodeKind::Proposal }))
+        policy
+    }
+}
+
+impl Proposer for DdpgProposer {
+    fn propose(&mut self, context: &EpisodeContext<'_>) -> Result<Option<Proposal>, SearchError> {
+        if self.agent.episode() == 0 {
+            self.dream(self.first_model_episodes)?;
+        }
+        let proposal = match self.starts.get(context.proposal_index as usize) {
+            Some(start) => Proposal { policy: start.clone(), kind: EpisodeKind::Start },
+            None => Proposal { policy: self.searched(context), kind: EpisodeKind::Proposal },
+        };
+        self.waiting.push_back(Waiting {
+            policy: proposal.policy.clone(),
+            budgets: context.budgets.to_vec(),
+            share: context.budget_share,
+        });
+        Ok(Some(proposal))
     }
 
     fn learn(&mut self, judgement: &Judgement<'_>) -> Result<(), SearchError> {
         tracing::debug!(loss = judgement.loss, "a policy was judged");
         self.witness(judgement);
+        let Waiting { budgets, share, .. } = self.waiting.pop_front().expect("a proposal waits");
         if judgement.loss.is_finite() {
-            let (budgets, share) = std::mem::take(&mut self.pending);
             let steps = self.world.retrace(judgement.executed, &budgets, share);
             self.end_episode(steps, judgement.loss.max(LEAST_LOSS).ln())?;
         }

@@ -1,5 +1,7 @@
 //! The paper's agent as a proposer.
 
+use std::collections::VecDeque;
+
 use haq_agent::{Ddpg, DdpgConfig, Transition, checkpoint::encode_transitions};
 
 use crate::{
@@ -26,8 +28,8 @@ pub struct HaqProposer {
     space: SearchSpace,
     observer: HaqObserver,
     agent: Ddpg,
-    /// What was seen and done in the episode that waits for its judgement.
-    steps: Vec<Step>,
+    /// What was seen and done in the episodes that wait for their judgements, the oldest first.
+    waiting: VecDeque<Vec<Step>>,
     /// Transitions of the last episode, as the agent writes them.
     last_memory: Vec<u8>,
 }
@@ -64,20 +66,20 @@ impl HaqProposer {
     }
 
     fn with_agent(space: SearchSpace, observer: HaqObserver, agent: Ddpg) -> Self {
-        Self { space, observer, agent, steps: Vec::new(), last_memory: Vec::new() }
+        Self { space, observer, agent, waiting: VecDeque::new(), last_memory: Vec::new() }
     }
 
     /// Every transition carries the reward that the finished episode earned.
-    fn transitions(&self, reward: f32) -> Vec<Transition> {
-        let last = self.steps.len().saturating_sub(1);
+    fn transitions(steps: &[Step], reward: f32) -> Vec<Transition> {
+        let last = steps.len().saturating_sub(1);
         let transition = |(index, step): (usize, &Step)| Transition {
             observation: step.observation.clone(),
             action: step.action,
             reward,
-            next_observation: self.steps[(index + 1).min(last)].observation.clone(),
+            next_observation: steps[(index + 1).min(last)].observation.clone(),
             not_done: index != last,
         };
-        self.steps.iter().enumerate().map(transition).collect()
+        steps.iter().enumerate().map(transition).collect()
     }
 }
 
@@ -92,7 +94,7 @@ impl Proposer for HaqProposer {
         let warm_up = self.agent.is_warming_up();
         let mut policy = self.space.widest();
         let mut previous_width = 1.0;
-        self.steps.clear();
+        let mut steps = Vec::with_capacity(self.space.decisions().len());
         for &decision in self.space.decisions() {
             let observation = self.observer.observe(decision, previous_width);
             let action = self.agent.explore(&observation);
@@ -101,14 +103,16 @@ impl Proposer for HaqProposer {
             let widest = widths[widths.len() - 1];
             previous_width = f32::from(bits.get()) / f32::from(widest.get());
             self.space.set(&mut policy, decision, bits);
-            self.steps.push(Step { observation, action });
+            steps.push(Step { observation, action });
         }
+        self.waiting.push_back(steps);
         let kind = if warm_up { EpisodeKind::WarmUp } else { EpisodeKind::Proposal };
         Ok(Some(Proposal { policy, kind }))
     }
 
     fn learn(&mut self, judgement: &Judgement<'_>) -> Result<(), SearchError> {
-        let transitions = self.transitions(judgement.reward as f32);
+        let steps = self.waiting.pop_front().expect("a proposal waits");
+        let transitions = Self::transitions(&steps, judgement.reward as f32);
         self.last_memory = encode_transitions(transitions.iter());
         for transition in transitions {
             self.agent.observe(transition)?;

@@ -70,6 +70,7 @@ fn play(space: &SearchSpace, before: &[Episode], episodes: u32) -> Vec<Episode> 
     };
     let budgets = [Budget { kind: CostKind::Latency, limit: limit(space) }];
     let problem = Problem {
+        round: 1,
         space,
         evaluator: &Bitwise,
         cost: &cost,

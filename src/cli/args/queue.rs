@@ -1,0 +1,89 @@
+//! What can be typed about a queue of evaluations, and after `haq worker`.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand, ValueHint};
+
+use super::MachineArgs;
+
+/// How to reach a queue of evaluations.
+#[derive(Debug, Clone, Args)]
+pub struct QueueArgs {
+    /// Let workers judge that take their work from this queue: nats://HOST[:4222][/FLEET], or the
+    /// database file of searches on this machine
+    #[arg(long, env = "HAQ_QUEUE", value_name = "URL|FILE")]
+    pub queue: Option<String>,
+    /// Credentials file for the NATS server, as nsc writes it
+    #[arg(long, env = "HAQ_QUEUE_CREDENTIALS", value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub queue_credentials: Option<PathBuf>,
+    /// File with the seed of an nkey for the NATS server
+    #[arg(long, env = "HAQ_QUEUE_NKEY", value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub queue_nkey: Option<PathBuf>,
+    /// Token for the NATS server
+    #[arg(long, env = "HAQ_QUEUE_TOKEN", hide_env_values = true, value_name = "TOKEN")]
+    pub queue_token: Option<String>,
+    /// PEM file of the certificate that signed the NATS server's
+    #[arg(long, env = "HAQ_QUEUE_ROOT", value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub queue_root: Option<PathBuf>,
+    /// Servers of a NATS cluster that keep each message, where a fleet begins
+    #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=5))]
+    pub queue_replicas: u8,
+}
+
+/// What only a search says of a fleet.
+#[derive(Debug, Clone, Args)]
+pub struct FleetArgs {
+    #[command(flatten)]
+    pub queue: QueueArgs,
+    /// With --queue: kind of device that judges, as haq worker names it; this machine's own --device
+    /// where absent
+    #[arg(long, value_name = "CLASS")]
+    pub device_class: Option<String>,
+    /// With --queue: how long a worker may take for one policy
+    #[arg(long, default_value_t = 3600, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
+    pub time_limit_s: u64,
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct WorkerArgs {
+    #[command(flatten)]
+    pub queue: QueueArgs,
+    #[command(flatten)]
+    pub machine: MachineArgs,
+    /// What the fleet calls this worker; host and process where absent
+    #[arg(long, value_name = "NAME")]
+    pub name: Option<String>,
+    /// Folder for networks and images; workers of one machine may share it. ~/.cache/haq where absent
+    #[arg(long, env = "HAQ_CACHE", value_name = "FOLDER", value_hint = ValueHint::DirPath)]
+    pub cache: Option<PathBuf>,
+    /// How much that folder may hold
+    #[arg(long, default_value_t = 20_000, value_name = "MB", value_parser = clap::value_parser!(u64).range(1..))]
+    pub cache_mb: u64,
+    /// End when no task came for so long
+    #[arg(long, value_name = "SECONDS")]
+    pub idle_s: Option<u64>,
+}
+
+/// What is done about a fleet.
+#[derive(Debug, Clone, Args)]
+pub struct FleetStateArgs {
+    #[command(flatten)]
+    pub queue: QueueArgs,
+    #[command(subcommand)]
+    pub action: Option<FleetAction>,
+}
+
+#[derive(Debug, Clone, Subcommand)]
+pub enum FleetAction {
+    /// Hand out again what was set aside after too many tries
+    Retry(DeadLetterArgs),
+    /// Forget what was set aside
+    Drop(DeadLetterArgs),
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct DeadLetterArgs {
+    /// Beginnings of the tasks' names, as haq fleet shows them; all where none is named
+    #[arg(value_name = "TASK")]
+    pub tasks: Vec<String>,
+}

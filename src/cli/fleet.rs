@@ -1,0 +1,140 @@
+//! `haq fleet`.
+
+use serde_json::json;
+
+use crate::{
+    cli::{
+        args::{DeadLetterArgs, FleetAction, FleetStateArgs, Global},
+        exit::{Ending, UsageError},
+        output,
+        queue::{Queue, runtime},
+    },
+    queue::{DeadLetter, EvalQueue, QueueDepth, WorkerCard, WorkerRegistry},
+};
+
+/// Characters of a task's name that are shown; enough to tell it from others.
+const SHOWN: usize = 12;
+
+pub fn run(global: &Global, args: &FleetStateArgs) -> anyhow::Result<Ending> {
+    let Some(place) = &args.queue.queue else {
+        return Err(UsageError(
+            "--queue is needed: nats://HOST, or the database file of a search".into(),
+        )
+        .into());
+    };
+    runtime()?.block_on(async {
+        match Queue::open(place, &args.queue).await? {
+            Queue::Local { queue, .. } => act(global, args.action.as_ref(), &queue).await,
+            Queue::JetStream(queue) => act(global, args.action.as_ref(), &queue).await,
+        }
+    })
+}
+
+async fn act<Q: EvalQueue + WorkerRegistry>(
+    global: &Global,
+    action: Option<&FleetAction>,
+    queue: &Q,
+) -> anyhow::Result<Ending> {
+    let letters = queue.dead_letters().await?;
+    let (word, n_done) = match action {
+        None => {
+            show(global, &queue.depth().await?, &queue.workers().await?, &letters)?;
+            return Ok(Ending::Done);
+        }
+        Some(FleetAction::Retry(named)) => {
+            let mut n_done = 0;
+            for letter in named_letters(named, &letters)? {
+                n_done += u32::from(queue.retry(&letter.task).await?);
+            }
+            ("handed out again", n_done)
+        }
+        Some(FleetAction::Drop(named)) => {
+            let mut n_done = 0;
+            for letter in named_letters(named, &letters)? {
+                n_done += u32::from(queue.discard(&letter.task).await?);
+            }
+            ("forgotten", n_done)
+        }
+    };
+    if global.json {
+        output::print_json(&json!({ "schema": output::SCHEMA, "tasks": n_done }))?;
+    } else {
+        output::print(&format!("{n_done} tasks {word}\n"))?;
+    }
+    Ok(Ending::Done)
+}
+
+fn named_letters<'a>(
+    named: &DeadLetterArgs,
+    letters: &'a [DeadLetter],
+) -> anyhow::Result<Vec<&'a DeadLetter>> {
+    if named.tasks.is_empty() {
+        return Ok(letters.iter().collect());
+    }
+    let mut found = Vec::new();
+    for name in &named.tasks {
+        let of_name: Vec<_> = letters.iter().filter(|l| l.task.id.starts_with(name)).collect();
+        if of_name.is_empty() {
+            return Err(UsageError(format!(
+                "{name}: no task of this name was set aside; haq fleet lists those that were"
+            ))
+            .into());
+        }
+        found.extend(of_name);
+    }
+    Ok(found)
+}
+
+fn show(
+    global: &Global,
+    depth: &QueueDepth,
+    workers: &[WorkerCard],
+    letters: &[DeadLetter],
+) -> anyhow::Result<()> {
+    if global.json {
+        return output::print_json(&json!({
+            "schema": output::SCHEMA,
+            "tasks": depth,
+            "workers": workers,
+            "dead_letters": letters,
+        }));
+    }
+    let QueueDepth { waiting, leased, answers, dead_letters, redelivered } = depth;
+    let mut text = format!(
+        "tasks: {waiting} wait, {leased} in work, {answers} answers not taken, {dead_letters} set aside, \
+         {redelivered} handed out again\n"
+    );
+    if workers.is_empty() {
+        text += "no worker was there in the last minute\n";
+    } else {
+        let head = ["worker", "class", "device", "answered", "works on"];
+        let mut table = output::plain_table(&head, &[3]);
+        for worker in workers {
+            table.add_row([
+                worker.name.clone(),
+                worker.device_class.clone(),
+                worker.device.clone(),
+                worker.tasks_done.to_string(),
+                worker.task.as_deref().map_or("-".into(), short),
+            ]);
+        }
+        text += &format!("\n{}\n", table.trim_fmt());
+    }
+    if !letters.is_empty() {
+        let mut table = output::plain_table(&["set aside", "search", "tries", "last word"], &[2]);
+        for letter in letters {
+            table.add_row([
+                short(&letter.task.id),
+                letter.task.search.clone(),
+                letter.attempts.to_string(),
+                letter.reason.clone().unwrap_or_else(|| "its workers went silent".into()),
+            ]);
+        }
+        text += &format!("\n{}\n", table.trim_fmt());
+    }
+    output::print(&text)
+}
+
+fn short(task: &str) -> String {
+    task.chars().take(SHOWN).collect()
+}

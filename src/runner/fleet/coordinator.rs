@@ -1,0 +1,268 @@
+//! The search's side of a fleet: hands out what is to be judged, and takes each answer once.
+
+use std::{
+    cell::{Cell, RefCell},
+    collections::{BTreeMap, HashMap, HashSet},
+    rc::Rc,
+    time::{Duration, Instant},
+};
+
+use sha2::{Digest as _, Sha256};
+use tokio::runtime::Runtime;
+
+use super::{
+    error::FleetError,
+    evaluation::{Evaluation, Finding, FoundIn},
+    testbed::Testbed,
+};
+use crate::{
+    domain::{BitwidthPolicy, Measure, Quality, RunId, hexadecimal},
+    queue::{ArrivedAnswer, Blob, BlobStore, EvalQueue, Task, WorkerRegistry},
+    runner::{Prepared, Runner},
+    search::{Judged, PolicyEvaluator, SearchError, Trial},
+};
+
+/// How long to wait for answers before looking what is wrong.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// How long to wait before asking again where there was nothing new.
+const PAUSE: Duration = Duration::from_millis(10);
+
+/// How often to look whether what has no answer is still in the queue.
+const LOOK: Duration = Duration::from_secs(10);
+
+/// How a search uses a fleet.
+#[derive(Debug, Clone)]
+pub struct FleetSettings {
+    /// What kind of device judges.
+    pub device_class: String,
+    /// Seconds that one evaluation may take, its testbed's delivery included.
+    pub time_limit_s: u64,
+}
+
+/// What a fleet did for a search.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct FleetReport {
+    pub n_answers: u64,
+    /// Answers to what was answered already; they were left out.
+    pub n_late: u64,
+    /// Tasks that were lost by the queue, and handed out again.
+    pub n_republished: u64,
+    /// Answers of each worker.
+    pub by_worker: BTreeMap<String, u64>,
+    /// Seconds that evaluations took, summed.
+    pub evaluations_s: f64,
+}
+
+/// Judges policies by the workers of a fleet.
+pub struct FleetEvaluator<Q: EvalQueue> {
+    runtime: Runtime,
+    queue: Q,
+    prepared: Rc<Prepared>,
+    settings: FleetSettings,
+    search: String,
+    testbed: Blob,
+    /// Of answers whose episodes are on their way into the database.
+    receipts: RefCell<Vec<Q::Receipt>>,
+    report: RefCell<FleetReport>,
+    is_alone: Cell<bool>,
+}
+
+impl<Q: EvalQueue + WorkerRegistry> FleetEvaluator<Q> {
+    /// Puts network and images where workers find them.
+    ///
+    /// - `runtime`: what the queue was made on
+    ///
+    /// # Errors
+    /// When they cannot be read again, or not be sent.
+    pub fn new(
+        runtime: Runtime,
+        queue: Q,
+        blobs: &impl BlobStore,
+        runner: &Runner<'_>,
+        settings: FleetSettings,
+    ) -> Result<Self, FleetError> {
+        let prepared = runner.prepared();
+        let key = prepared.evaluation_key(runner.plan());
+        let search = search_name(runner.id(), &runner.created_at()?, &key);
+        let (_, testbed) = runtime.block_on(Testbed::pack(runner.plan(), &key, blobs))?;
+        let (receipts, report) = Default::default();
+        let is_alone = Cell::new(false);
+        Ok(Self { runtime, queue, prepared, settings, search, testbed, receipts, report, is_alone })
+    }
+
+    pub fn report(&self) -> FleetReport {
+        self.report.borrow().clone()
+    }
+
+    /// Takes what is left of the search off the queue, once all its episodes are in the database.
+    ///
+    /// # Errors
+    /// When the queue cannot be used.
+    pub fn finish(&self) -> Result<(), FleetError> {
+        self.runtime.block_on(async {
+            self.take_answers().await?;
+            self.queue.withdraw(&self.search).await.map_err(FleetError::queue)
+        })
+    }
+
+    async fn judge(&self, trials: &[Trial], measure: Measure) -> Result<Vec<Judged>, FleetError> {
+        // The episodes that these led to are in the database by now.
+        self.take_answers().await?;
+        let mut missing = HashMap::new();
+        let mut order = Vec::new();
+        for trial in trials {
+            let limit = self.settings.time_limit_s;
+            let evaluation = Evaluation::new(&self.testbed, trial, measure, limit);
+            let task = Task {
+                id: evaluation.id(),
+                search: self.search.clone(),
+                device_class: self.settings.device_class.clone(),
+                payload: serde_json::to_value(&evaluation).expect("a task is plain data"),
+            };
+            self.queue.publish(&task).await.map_err(FleetError::queue)?;
+            order.push(task.id.clone());
+            missing.insert(task.id.clone(), Open { task, policy: trial.policy.key() });
+        }
+        let (mut found, mut seen, mut looked) = (HashMap::new(), HashSet::new(), Instant::now());
+        while !missing.is_empty() {
+            let answers = self.queue.answers(&self.search, PATIENCE).await;
+            let answers = answers.map_err(FleetError::queue)?;
+            if answers.is_empty() {
+                self.look_for_workers().await?;
+            }
+            let n_missing = missing.len();
+            for ArrivedAnswer { answer, receipt } in answers {
+                // Answers stay in the queue until their episodes are in the database.
+                if !seen.insert((answer.task.clone(), answer.attempt, answer.worker.clone())) {
+                    continue;
+                }
+                self.receipts.borrow_mut().push(receipt);
+                if missing.remove(&answer.task).is_none() {
+                    self.report.borrow_mut().n_late += 1;
+                    continue;
+                }
+                let unusable =
+                    |reason: String| FleetError::Answer { worker: answer.worker.clone(), reason };
+                let finding: Finding = serde_json::from_value(answer.payload)
+                    .map_err(|error| unusable(error.to_string()))?;
+                self.check(&finding).map_err(unusable)?;
+                self.note(&answer.worker, &finding);
+                found.insert(answer.task, finding.judged());
+            }
+            if missing.len() == n_missing {
+                tokio::time::sleep(PAUSE).await;
+            }
+            if looked.elapsed() > LOOK {
+                self.look_after(&missing).await?;
+                looked = Instant::now();
+            }
+        }
+        Ok(order.iter().map(|id| found[id]).collect())
+    }
+
+    /// Policies judged in another arithmetic are not this search's.
+    fn check(&self, finding: &Finding) -> Result<(), String> {
+        let own = FoundIn::from(self.prepared.session.arithmetic());
+        if finding.arithmetic == own {
+            return Ok(());
+        }
+        Err(format!(
+            "it judged in {:?}, and this search judges in {own:?}; {}",
+            finding.arithmetic, finding.device
+        ))
+    }
+
+    fn note(&self, worker: &str, finding: &Finding) {
+        let mut report = self.report.borrow_mut();
+        report.n_answers += 1;
+        report.evaluations_s += finding.wall_s;
+        *report.by_worker.entry(worker.to_owned()).or_default() += 1;
+        tracing::info!(
+            worker,
+            device = finding.device,
+            libtorch = finding.libtorch_version,
+            wall_s = finding.wall_s,
+            "an answer arrived"
+        );
+    }
+
+    async fn take_answers(&self) -> Result<(), FleetError> {
+        let receipts = std::mem::take(&mut *self.receipts.borrow_mut());
+        for receipt in receipts {
+            self.queue.take(&receipt).await.map_err(FleetError::queue)?;
+        }
+        Ok(())
+    }
+
+    /// What the queue lost is handed out again; what kills every worker ends the search.
+    async fn look_after(&self, missing: &HashMap<String, Open>) -> Result<(), FleetError> {
+        for letter in self.queue.dead_letters().await.map_err(FleetError::queue)? {
+            let Some(open) = missing.get(&letter.task.id) else { continue };
+            if letter.task.search == self.search {
+                return Err(FleetError::DeadLetter {
+                    policy: open.policy.clone(),
+                    attempts: letter.attempts,
+                    reason: letter.reason.unwrap_or_else(|| "its workers went silent".into()),
+                });
+            }
+        }
+        for Open { task, .. } in missing.values() {
+            if !self.queue.is_kept(task).await.map_err(FleetError::queue)? {
+                tracing::warn!(task = task.id, "the queue has lost a task; it is handed out again");
+                self.queue.publish(task).await.map_err(FleetError::queue)?;
+                self.report.borrow_mut().n_republished += 1;
+            }
+        }
+        Ok(())
+    }
+
+    /// Says once that nobody is there to work.
+    async fn look_for_workers(&self) -> Result<(), FleetError> {
+        let workers = self.queue.workers().await.map_err(FleetError::queue)?;
+        let class = &self.settings.device_class;
+        let is_alone = !workers.iter().any(|worker| worker.device_class == *class);
+        if is_alone && !self.is_alone.get() {
+            let others: Vec<&str> = workers.iter().map(|w| w.device_class.as_str()).collect();
+            tracing::warn!(
+                device_class = class,
+                others = others.join(", "),
+                "no worker for this search is there; waiting for one: haq worker --queue …"
+            );
+        }
+        self.is_alone.set(is_alone);
+        Ok(())
+    }
+}
+
+struct Open {
+    task: Task,
+    policy: String,
+}
+
+/// The same for the same run whenever it goes on, and for no other run of any database.
+fn search_name(id: RunId, created_at: &str, evaluation_key: &str) -> String {
+    let whole = hexadecimal(&Sha256::digest(format!("{id} {created_at} {evaluation_key}")));
+    format!("run-{id}-{}", &whole[..12])
+}
+
+impl<Q: EvalQueue + WorkerRegistry> PolicyEvaluator for FleetEvaluator<Q> {
+    fn evaluate(&self, policy: &BitwidthPolicy) -> Result<Quality, SearchError> {
+        let trial = Trial { policy: policy.clone(), rival: None };
+        // A measure is only looked at in a race.
+        Ok(self.judge_all(&[trial], Measure::default())?[0].quality)
+    }
+
+    fn judge_all(&self, trials: &[Trial], measure: Measure) -> Result<Vec<Judged>, SearchError> {
+        let judged = self.runtime.block_on(self.judge(trials, measure));
+        let judged = judged.map_err(|error| SearchError::Fleet(error.to_string()))?;
+        for (trial, judged) in trials.iter().zip(&judged) {
+            self.prepared.remember_judged(&trial.policy, judged);
+        }
+        Ok(judged)
+    }
+
+    fn known(&self, policy: &BitwidthPolicy) -> Option<Quality> {
+        self.prepared.known(policy)
+    }
+}

@@ -1,0 +1,129 @@
+//! A folder with searches and workers in it.
+
+use std::{
+    path::Path,
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use serde_json::Value;
+
+/// Long enough for several rounds, and each policy quick.
+pub const SEARCH: &[&str] = &[
+    "search",
+    "--hw",
+    "bismo-edge",
+    "--budget",
+    "latency=0.5",
+    "--calibration",
+    "64",
+    "--search-images",
+    "256",
+    "--images",
+    "64",
+    "--seed",
+    "7",
+    "--episodes",
+    "24",
+    "--round",
+    "6",
+    "--threads",
+    "1",
+];
+
+pub struct Folder {
+    folder: tempfile::TempDir,
+}
+
+impl Folder {
+    pub fn new() -> Self {
+        Self { folder: tempfile::tempdir().unwrap() }
+    }
+
+    pub fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// `haq` with these arguments, here, with nothing of the caller's environment.
+    pub fn haq(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_haq"));
+        command.current_dir(self.path()).args(arguments).env("NO_COLOR", "1");
+        for name in ["HAQ_DB", "HAQ_QUEUE", "HAQ_LOG", "HAQ_CACHE"] {
+            command.env_remove(name);
+        }
+        command
+    }
+
+    /// The one JSON object that a command prints, which has to end well; and what it said beside.
+    pub fn json(&self, arguments: &[&str]) -> (Value, String) {
+        let output = self.haq(arguments).arg("--json").output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.success(), "{arguments:?}: {said}");
+        (serde_json::from_slice(&output.stdout).unwrap(), said)
+    }
+
+    /// Policy, quality and cost of every episode: all that does not hang on the clock.
+    pub fn episodes(&self, run: i64) -> Vec<Value> {
+        let (shown, _) = self.json(&["runs", "show", &run.to_string()]);
+        let episodes = shown["episodes"].as_array().unwrap().clone();
+        let timeless = |mut episode: Value| {
+            episode.as_object_mut().unwrap().remove("wall_s");
+            episode
+        };
+        episodes.into_iter().map(timeless).collect()
+    }
+
+    pub fn worker(&self, queue: &str, name: &str) -> Worker {
+        let cache = format!("cache-{name}");
+        let arguments =
+            ["worker", "--queue", queue, "--name", name, "--cache", &cache, "--threads", "1"];
+        let child = self.haq(&arguments).stderr(Stdio::piped()).spawn().unwrap();
+        Worker { child: Some(child) }
+    }
+}
+
+/// A worker process; killed when dropped.
+pub struct Worker {
+    child: Option<Child>,
+}
+
+impl Worker {
+    /// As `kill -9` does.
+    pub fn kill(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+
+    /// Asks it to end after the task in work; what it said at last.
+    pub fn end(mut self) -> String {
+        let child = self.child.take().unwrap();
+        terminate(&child);
+        let output = child.wait_with_output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.success(), "{said}");
+        said
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// As `kill` does without a number.
+pub fn terminate(child: &Child) {
+    let status = Command::new("kill").arg(child.id().to_string()).status().unwrap();
+    assert!(status.success());
+}
+
+/// Asks again and again; a test that waits for longer than a minute has failed.
+pub fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !is_so() {
+        assert!(start.elapsed() < Duration::from_secs(120), "{what} does not happen");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}

@@ -1,0 +1,59 @@
+//! Whoever judges, a search in rounds finds the same.
+
+use crate::{
+    folder::{Folder, SEARCH},
+    nats_common::NatsServer,
+};
+
+/// A search with two workers on this queue, beside one without.
+fn is_the_same_as_without(queue: &str) {
+    let folder = Folder::new();
+    let (alone, _) = folder.json(SEARCH);
+    let workers = [folder.worker(queue, "one"), folder.worker(queue, "two")];
+    let with_queue = [SEARCH, &["--queue", queue]].concat();
+    let (shared, said) = folder.json(&with_queue);
+    assert_eq!(shared["best"], alone["best"]);
+    assert_eq!(shared["front"], alone["front"]);
+    assert_eq!(shared["evaluations"], alone["evaluations"]);
+    let runs = [&alone, &shared].map(|run| folder.episodes(run["run"].as_i64().unwrap()));
+    assert_eq!(runs[0], runs[1]);
+    assert!(said.contains("one ") && said.contains("two "), "both worked: {said}");
+    let answered: u64 = workers
+        .map(|worker| {
+            let said = worker.end();
+            let answers = said.split(" answered ").nth(1).unwrap().split(' ').next().unwrap();
+            answers.parse::<u64>().unwrap()
+        })
+        .iter()
+        .sum();
+    assert_eq!(answered, shared["evaluations"].as_u64().unwrap(), "each policy once: {said}");
+}
+
+#[test]
+fn on_the_table_of_the_database() {
+    is_the_same_as_without("haq.db");
+}
+
+#[test]
+fn on_a_nats_server() {
+    let Some(server) = NatsServer::start() else { return };
+    is_the_same_as_without(&server.fleet("lab"));
+}
+
+#[test]
+fn what_cannot_be_is_refused_before_anything_is_computed() {
+    let folder = Folder::new();
+    for (arguments, expected) in [
+        (&["--queue", "nats://127.0.0.1:1"][..], "127.0.0.1:1"),
+        (&["--queue", "nats://"], "nats://"),
+        (&["--queue", "haq.db", "--repeats", "2"], "one seed"),
+        (&["--queue", "."], "folder"),
+    ] {
+        let output = folder.haq(&[SEARCH, arguments].concat()).output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(!output.status.success() && said.contains(expected), "{arguments:?}: {said}");
+        assert!(!said.contains("panicked"), "{said}");
+    }
+    let output = folder.haq(&["worker"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+}
