@@ -6,8 +6,7 @@ use std::{
 };
 
 use super::{
-    ATTEMPTS_MAX, Answer, ArrivedAnswer, EvalQueue, LeasedTask, QueueDepth, Task, WorkerCard,
-    WorkerRegistry,
+    ATTEMPTS_MAX, Answer, EvalQueue, LeasedTask, QueueDepth, Task, WorkerCard, WorkerRegistry,
 };
 
 /// Short enough to wait for, long enough for a busy machine.
@@ -75,10 +74,13 @@ pub(crate) async fn collect<Q: EvalQueue>(
 ) -> Vec<Answer> {
     let (mut found, started) = (Vec::new(), Instant::now());
     while found.len() < n_answers && started.elapsed() < PATIENCE {
-        for ArrivedAnswer { answer, receipt } in queue.answers(search, PATIENCE).await.unwrap() {
-            queue.take(&receipt).await.unwrap();
-            found.push(answer);
+        let arrived = queue.answers(search, PATIENCE).await.unwrap();
+        let receipts: Vec<_> = arrived.iter().map(|arrived| arrived.receipt.clone()).collect();
+        match &receipts[..] {
+            [receipt] => queue.take(receipt).await.unwrap(),
+            receipts => queue.take_all(receipts).await.unwrap(),
         }
+        found.extend(arrived.into_iter().map(|arrived| arrived.answer));
     }
     let more = queue.answers(search, GLANCE).await.unwrap();
     assert!(more.is_empty(), "{more:?}");
@@ -371,9 +373,9 @@ async fn a_waiting_worker_gets_what_comes<Q: EvalQueue>(queue: &Q) {
 
 async fn workers_never_get_the_same_task<Q: EvalQueue>(queue: &Q) {
     const N_TASKS: u32 = 60;
-    for index in 0..N_TASKS {
-        queue.publish(&task("s1", index)).await.unwrap();
-    }
+    let tasks: Vec<Task> = (0..N_TASKS).map(|index| task("s1", index)).collect();
+    assert_eq!(queue.publish_all(&tasks[..20]).await.unwrap(), 20);
+    assert_eq!(queue.publish_all(&tasks).await.unwrap(), u64::from(N_TASKS) - 20);
     let work = async |worker: &str| {
         let mut done = Vec::new();
         while let Some(lease) = queue.lease("cpu", worker, GLANCE * 3).await.unwrap() {

@@ -92,6 +92,18 @@ pub trait EvalQueue: Send + Sync {
     /// Keeps a task; false where one with this id is kept for this search already.
     fn publish(&self, task: &Task) -> impl Future<Output = Result<bool, Self::Error>> + Send;
 
+    /// Keeps many tasks, faster than one after another; how many of them were not kept already.
+    /// After an error some are kept.
+    fn publish_all(&self, tasks: &[Task]) -> impl Future<Output = Result<u64, Self::Error>> + Send {
+        async move {
+            let mut n_added = 0;
+            for task in tasks {
+                n_added += u64::from(self.publish(task).await?);
+            }
+            Ok(n_added)
+        }
+    }
+
     /// The task that has waited longest; none where none came within `patience`.
     fn lease(
         &self,
@@ -100,7 +112,7 @@ pub trait EvalQueue: Send + Sync {
         patience: Duration,
     ) -> impl Future<Output = Result<Option<LeasedTask<Self::Ticket>>, Self::Error>> + Send;
 
-    /// Says that the holder is alive. False: the queue knows that the task is another's by now.
+    /// Says that the holder is alive. False: the lease was lost; the task is or will be another's.
     fn extend(
         &self,
         ticket: &Self::Ticket,
@@ -134,6 +146,19 @@ pub trait EvalQueue: Send + Sync {
     /// Takes an answer off the queue, once it is kept elsewhere.
     fn take(&self, receipt: &Self::Receipt)
     -> impl Future<Output = Result<(), Self::Error>> + Send;
+
+    /// Takes many answers off the queue, faster than one after another.
+    fn take_all(
+        &self,
+        receipts: &[Self::Receipt],
+    ) -> impl Future<Output = Result<(), Self::Error>> + Send {
+        async move {
+            for receipt in receipts {
+                self.take(receipt).await?;
+            }
+            Ok(())
+        }
+    }
 
     /// Whether a task waits, is leased or dead, or its answer waits.
     fn is_kept(&self, task: &Task) -> impl Future<Output = Result<bool, Self::Error>> + Send;

@@ -3,6 +3,7 @@
 
 use std::{
     future::Future,
+    sync::atomic::{AtomicBool, Ordering},
     time::{Duration, Instant},
 };
 
@@ -26,6 +27,9 @@ const POLL: Duration = Duration::from_millis(20);
 
 /// Answers handed out at a time.
 const ANSWERS_MAX: u32 = 256;
+
+/// Tasks written in one statement.
+const AT_ONCE: usize = 256;
 
 /// The evaluations of one database file, handed out to the processes of this machine.
 #[derive(Debug, Clone)]
@@ -139,28 +143,34 @@ impl LocalEvalQueue {
         .at(self.store.path())
     }
 
+    /// What waits or whose lease ran out, whichever was published first; what was handed out too
+    /// often is left to [`Self::end_old_leases`].
     async fn try_lease(
         &self,
         device_class: &str,
         worker: &str,
     ) -> Result<Option<LeasedTask<LocalTicket>>, StoreError> {
-        if !self.may_lease(device_class).await? {
-            return Ok(None);
-        }
-        self.end_old_leases().await?;
-        let leased_until = self.leased_until();
+        let (now, leased_until) = (now_unix_ms(), self.leased_until());
         let rows = self
             .write_returning(|| {
                 sqlx::query(
                     "UPDATE evaluations
-                     SET state = 'leased', attempt = attempt + 1, fence = fence + 1, worker = ?,
-                         leased_until_unix_ms = ?
-                     WHERE id = (SELECT min(id) FROM evaluations WHERE device_class = ? AND state = 'waiting')
+                     SET state = 'leased', attempt = attempt + 1, fence = fence + 1, worker = ?1,
+                         leased_until_unix_ms = ?2
+                     WHERE id = (SELECT min(id) FROM (
+                         SELECT min(id) AS id FROM evaluations
+                         WHERE device_class = ?3 AND state = 'waiting'
+                         UNION ALL
+                         SELECT min(id) FROM evaluations INDEXED BY evaluations_leased
+                         WHERE device_class = ?3 AND state = 'leased' AND leased_until_unix_ms <= ?4
+                             AND attempt < ?5))
                      RETURNING id, fence, attempt, search, task, device_class, payload",
                 )
                 .bind(worker.to_owned())
                 .bind(leased_until)
                 .bind(device_class.to_owned())
+                .bind(now)
+                .bind(ATTEMPTS_MAX)
             })
             .await?;
         let leased = rows.first().map(leased).transpose().at(self.store.path())?;
@@ -208,21 +218,27 @@ impl EvalQueue for LocalEvalQueue {
     type Receipt = LocalReceipt;
 
     async fn publish(&self, task: &Task) -> Result<bool, StoreError> {
-        let payload = to_json(&task.payload).at(self.store.path())?;
-        let added = self
-            .write(|| {
-                sqlx::query(
-                    "INSERT INTO evaluations (search, task, device_class, payload) VALUES (?, ?, ?, ?)
-                     ON CONFLICT (search, task) DO NOTHING",
-                )
-                .bind(task.search.clone())
-                .bind(task.id.clone())
-                .bind(task.device_class.clone())
-                .bind(payload.clone())
-            })
-            .await?;
-        self.signals().task_waits.notify_waiters();
-        Ok(added > 0)
+        Ok(self.publish_all(std::slice::from_ref(task)).await? > 0)
+    }
+
+    async fn publish_all(&self, tasks: &[Task]) -> Result<u64, StoreError> {
+        let mut added = 0;
+        for some in tasks.chunks(AT_ONCE) {
+            let tasks = to_json(&some).at(self.store.path())?;
+            added += self
+                .write(|| {
+                    sqlx::query(
+                        "INSERT INTO evaluations (search, task, device_class, payload)
+                         SELECT value ->> 'search', value ->> 'id', value ->> 'device_class', value -> 'payload'
+                         FROM json_each(?) WHERE true
+                         ON CONFLICT (search, task) DO NOTHING",
+                    )
+                    .bind(tasks.clone())
+                })
+                .await?;
+            self.signals().task_waits.notify_waiters();
+        }
+        Ok(added)
     }
 
     async fn lease(
@@ -231,7 +247,14 @@ impl EvalQueue for LocalEvalQueue {
         worker: &str,
         patience: Duration,
     ) -> Result<Option<LeasedTask<LocalTicket>>, StoreError> {
-        let attempt = || self.try_lease(device_class, worker);
+        let tried = AtomicBool::new(false);
+        let attempt = || async {
+            // Who is idle looks before it asks to write.
+            if tried.swap(true, Ordering::Relaxed) && !self.may_lease(device_class).await? {
+                return Ok(None);
+            }
+            self.try_lease(device_class, worker).await
+        };
         await_some(patience, &self.signals().task_waits, attempt).await
     }
 
@@ -302,9 +325,18 @@ impl EvalQueue for LocalEvalQueue {
     }
 
     async fn take(&self, receipt: &LocalReceipt) -> Result<(), StoreError> {
+        self.take_all(std::slice::from_ref(receipt)).await
+    }
+
+    async fn take_all(&self, receipts: &[LocalReceipt]) -> Result<(), StoreError> {
+        let ids: Vec<i64> = receipts.iter().map(|receipt| receipt.id).collect();
+        let ids = to_json(&ids).at(self.store.path())?;
         self.write(|| {
-            sqlx::query("DELETE FROM evaluations WHERE id = ? AND state = 'answered'")
-                .bind(receipt.id)
+            sqlx::query(
+                "DELETE FROM evaluations
+                 WHERE id IN (SELECT value FROM json_each(?)) AND state = 'answered'",
+            )
+            .bind(ids.clone())
         })
         .await?;
         Ok(())

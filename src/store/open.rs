@@ -55,6 +55,8 @@ impl Store {
             .idle_timeout(None)
             .max_lifetime(None)
             .acquire_timeout(WRITE_PATIENCE)
+            // A file does not hang up.
+            .test_before_acquire(false)
             // A full disk makes SQLite end a transaction by itself, which sqlx does not notice:
             // such a connection is of no more use.
             .before_acquire(|connection, _| Box::pin(async { Ok(!connection.is_in_transaction()) }))

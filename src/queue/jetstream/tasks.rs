@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use futures_util::{StreamExt, TryStreamExt, stream};
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::{
@@ -18,6 +19,9 @@ use crate::queue::{
 /// Answers handed out at a time.
 const ANSWERS_MAX: usize = 256;
 
+/// Requests under way at a time, where there are many to make.
+const AT_ONCE: usize = 64;
+
 impl EvalQueue for JetStreamQueue {
     type Error = QueueError;
     type Ticket = JetStreamTicket;
@@ -25,6 +29,12 @@ impl EvalQueue for JetStreamQueue {
 
     async fn publish(&self, task: &Task) -> Result<bool, QueueError> {
         self.server.insist(|| self.try_publish(task)).await
+    }
+
+    async fn publish_all(&self, tasks: &[Task]) -> Result<u64, QueueError> {
+        let calls: Vec<_> = tasks.iter().map(|task| self.publish(task)).collect();
+        let added: Vec<bool> = stream::iter(calls).buffered(AT_ONCE).try_collect().await?;
+        Ok(added.into_iter().map(u64::from).sum())
     }
 
     async fn lease(
@@ -117,6 +127,11 @@ impl EvalQueue for JetStreamQueue {
 
     async fn take(&self, receipt: &JetStreamReceipt) -> Result<(), QueueError> {
         self.server.insist(|| settle(&self.server, &receipt.acknowledge, "+ACK")).await
+    }
+
+    async fn take_all(&self, receipts: &[JetStreamReceipt]) -> Result<(), QueueError> {
+        let calls: Vec<_> = receipts.iter().map(|receipt| self.take(receipt)).collect();
+        stream::iter(calls).buffered(AT_ONCE).try_collect().await
     }
 
     async fn is_kept(&self, task: &Task) -> Result<bool, QueueError> {

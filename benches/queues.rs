@@ -1,0 +1,94 @@
+//! Tasks a second through the whole path of both queues of evaluations, with evaluations that take
+//! no time: published, leased, answered, and the answer taken.
+//!
+//! `cargo bench --bench queues [N_TASKS]`; the server runs on this machine too and takes its share.
+
+#![allow(clippy::print_stdout, reason = "figures are what it is for")]
+
+use std::time::{Duration, Instant};
+
+use futures_util::{StreamExt, stream};
+use haq::{
+    queue::{Answer, Connection, EvalQueue, JetStreamQueue, Task},
+    store::Store,
+};
+
+#[path = "../tests/nats_common/mod.rs"]
+mod nats_common;
+
+const PATIENCE: Duration = Duration::from_secs(2);
+
+fn task(index: usize) -> Task {
+    Task {
+        id: format!("{index:064x}"),
+        search: "run-1".into(),
+        device_class: "cpu".into(),
+        payload: serde_json::json!({ "bits": vec![[4, 8]; 20] }),
+    }
+}
+
+async fn work<Q: EvalQueue>(queue: Q, worker: String) {
+    while let Some(lease) = queue.lease("cpu", &worker, PATIENCE).await.unwrap() {
+        let answer = Answer {
+            task: lease.task.id,
+            attempt: lease.attempt,
+            worker: worker.clone(),
+            payload: serde_json::json!({ "top1": 0.75 }),
+        };
+        queue.complete(&lease.ticket, &answer).await.unwrap();
+    }
+}
+
+async fn collect<Q: EvalQueue>(queue: &Q, n_tasks: usize) {
+    let mut n_taken = 0;
+    while n_taken < n_tasks {
+        let answers = queue.answers("run-1", PATIENCE).await.unwrap();
+        let receipts: Vec<Q::Receipt> =
+            answers.into_iter().map(|arrived| arrived.receipt).collect();
+        queue.take_all(&receipts).await.unwrap();
+        n_taken += receipts.len();
+    }
+}
+
+/// Publishes while workers work and answers are taken.
+async fn measure<Q: EvalQueue + Clone + 'static>(
+    name: &str,
+    queue: Q,
+    workers: Vec<Q>,
+    n_tasks: usize,
+) {
+    let n_workers = workers.len();
+    let started = Instant::now();
+    for (index, queue) in workers.into_iter().enumerate() {
+        tokio::spawn(work(queue, format!("worker-{index}")));
+    }
+    let coordinator = queue.clone();
+    let publishing = tokio::spawn(async move {
+        let tasks: Vec<Task> = (0..n_tasks).map(task).collect();
+        assert_eq!(coordinator.publish_all(&tasks).await.unwrap(), n_tasks as u64);
+    });
+    collect(&queue, n_tasks).await;
+    publishing.await.unwrap();
+    let per_second = n_tasks as f64 / started.elapsed().as_secs_f64();
+    println!("{name}, {n_workers} workers: {per_second:.0} tasks/s");
+}
+
+#[tokio::main]
+async fn main() {
+    let n_tasks = std::env::args().find_map(|word| word.parse().ok()).unwrap_or(20_000);
+    for n_workers in [1, 8, 32] {
+        let folder = tempfile::tempdir().unwrap();
+        let queue = Store::open(folder.path().join("haq.db")).await.unwrap().evaluations();
+        let workers = vec![queue.clone(); n_workers];
+        measure("local table", queue, workers, n_tasks).await;
+    }
+    for n_workers in [1, 8, 32] {
+        let Some(server) = nats_common::NatsServer::start() else { return };
+        let connect = || async {
+            JetStreamQueue::connect(&Connection::new(server.fleet("bench"))).await.unwrap()
+        };
+        // A connection each, as worker processes have.
+        let workers = stream::iter(0..n_workers).then(|_| connect()).collect().await;
+        measure("JetStream", connect().await, workers, n_tasks).await;
+    }
+}
