@@ -209,7 +209,6 @@ impl ListQuery {
         let sort: Option<RunSort> =
             word(&self.sort).map(|text| text.parse().map_err(Problem::bad_request)).transpose()?;
         Ok(SearchQuery {
-            search: None,
             state: word(&self.state).map(parsed).transpose()?,
             profile: word(&self.profile),
             model: word(&self.model),

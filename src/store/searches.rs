@@ -13,7 +13,6 @@ use crate::domain::{BudgetRequest, Cost, CostKind, JobState, Measure, RunId, Str
 /// Which searches to list, in which order, from where.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct SearchQuery {
-    pub search: Option<RunId>,
     pub state: Option<JobState>,
     /// Name inside the hardware profile, exact.
     pub profile: Option<String>,
@@ -78,46 +77,72 @@ pub struct SearchPage {
 
 impl Store {
     pub async fn searches(&self, query: &SearchQuery) -> Result<SearchPage, StoreError> {
-        let path = self.path();
-        let abandoned = to_json(&self.abandoned().await?).at(path)?;
-        let mut connection = self.inner.readers.begin().await.at(path)?;
-        let mut count = current(&abandoned, "count(*)");
-        narrow(&mut count, query);
-        let total: i64 = count.build_query_scalar().fetch_one(&mut *connection).await.at(path)?;
-
+        let found = self.found(query).await?;
         // Which ones first, then all about those alone: most columns are not worth asking of all.
-        let mut which = current(&abandoned, "search");
-        narrow(&mut which, query);
-        order(&mut which, query);
-        which.push(" LIMIT ").push_bind(query.limit);
-        which.push(" OFFSET ").push_bind(query.offset);
-        let numbers: Vec<RunId> =
-            which.build_query_scalar().fetch_all(&mut *connection).await.at(path)?;
-        let mut select = current(
-            &abandoned,
-            "*, (SELECT json_group_array(tag) FROM search_tags WHERE search_id = search) AS tags,
-             -- References come first, and are at most 64.
-             episodes - (SELECT count(*) FROM episodes AS reference
-                 WHERE reference.run_id = search AND reference.episode_index < 64
-                     AND reference.kind = 'reference') AS proposals",
-        );
-        select.push(" AND search IN (SELECT value FROM json_each(");
-        select.push_bind(to_json(&numbers).at(path)?).push("))");
-        order(&mut select, query);
-        let rows = select.build().fetch_all(&mut *connection).await.at(path)?;
-        let searches = rows.iter().map(summary).collect::<SqlxResult<_>>().at(path)?;
-        Ok(SearchPage { total: total.unsigned_abs(), searches })
+        let mut searches = self.described(&found.page).await?;
+        searches.sort_by_key(|search| found.page.iter().position(|id| *id == search.search));
+        Ok(SearchPage { total: found.total, searches })
     }
 
     /// # Errors
     /// [`StoreError::UnknownRun`] where there is neither a job nor a run of this number.
     pub async fn search(&self, search: RunId) -> Result<SearchSummary, StoreError> {
-        let query = SearchQuery { search: Some(search), limit: 1, ..SearchQuery::default() };
-        let mut page = self.searches(&query).await?;
+        let described = self.described(&[search]).await?.pop();
+        described
+            .ok_or_else(|| StoreError::UnknownRun { path: self.path().to_owned(), run: search })
+    }
+
+    async fn found(&self, query: &SearchQuery) -> Result<Found, StoreError> {
         let path = self.path();
-        page.searches
-            .pop()
-            .ok_or_else(|| StoreError::UnknownRun { path: path.to_owned(), run: search })
+        let mut select = if query.is_plain() {
+            every_number(query.descending)
+        } else {
+            let abandoned = match query.state {
+                Some(JobState::Running | JobState::Paused) => self.abandoned().await?,
+                _ => Vec::new(),
+            };
+            narrowed(query, to_json(&abandoned).at(path)?)
+        };
+        select.push(" LIMIT ").push_bind(query.limit);
+        select.push(" OFFSET ").push_bind(query.offset).push(")) AS page");
+        let row = select.build().fetch_one(&self.inner.readers).await.at(path)?;
+        let total: i64 = row.try_get("total").at(path)?;
+        Ok(Found { total: total.unsigned_abs(), page: json(&row, "page").at(path)? })
+    }
+
+    /// Those of these searches that there are, in no order.
+    async fn described(&self, searches: &[RunId]) -> Result<Vec<SearchSummary>, StoreError> {
+        let path = self.path();
+        let rows = sqlx::query(
+            "SELECT *, (SELECT note FROM search_notes WHERE search_id = search) AS note,
+                 (SELECT json_group_array(tag) FROM search_tags WHERE search_id = search) AS tags,
+                 episodes - (SELECT count(*) FROM episodes AS reference
+                     WHERE reference.run_id = search AND reference.kind = 'reference') AS proposals
+             FROM searches WHERE search IN (SELECT value FROM json_each(?))",
+        )
+        .bind(to_json(&searches).at(path)?)
+        .fetch_all(&self.inner.readers)
+        .await
+        .at(path)?;
+        let summaries = rows.iter().map(summary).collect::<SqlxResult<Vec<_>>>().at(path)?;
+        self.with_abandoned_paused(summaries).await
+    }
+
+    /// Runs of killed processes shown as what they are.
+    async fn with_abandoned_paused(
+        &self,
+        mut searches: Vec<SearchSummary>,
+    ) -> Result<Vec<SearchSummary>, StoreError> {
+        let may_be = |search: &SearchSummary| !search.is_job && search.state == JobState::Running;
+        if searches.iter().any(may_be) {
+            let abandoned = self.abandoned().await?;
+            for search in searches.iter_mut().filter(|search| may_be(search)) {
+                if abandoned.contains(&search.search) {
+                    search.state = JobState::Paused;
+                }
+            }
+        }
+        Ok(searches)
     }
 
     /// Deletes a search that nobody works on: job, run, episodes, tags.
@@ -165,35 +190,76 @@ impl Store {
     }
 }
 
-/// `SELECT … FROM searches WHERE true`, with runs of killed processes shown as what they are.
-fn current(abandoned: &str, columns: &'static str) -> QueryBuilder<Sqlite> {
-    let mut select = QueryBuilder::new("WITH abandoned AS (SELECT value AS run FROM json_each(");
-    select.push_bind(abandoned.to_owned()).push(
-        ")), current AS (
-            SELECT searches.*, note, CASE WHEN NOT is_job AND state = 'running' AND search IN abandoned
-                THEN 'paused' ELSE state END AS current_state
-            FROM searches LEFT JOIN search_notes ON search_id = search)
-         SELECT ",
+/// What a query finds.
+struct Found {
+    total: u64,
+    /// Those on its page, in its order.
+    page: Vec<RunId>,
+}
+
+impl SearchQuery {
+    /// Whether it asks for all searches by their numbers.
+    fn is_plain(&self) -> bool {
+        let Self {
+            state,
+            profile,
+            model,
+            strategy,
+            tag,
+            text,
+            sort,
+            descending: _,
+            limit: _,
+            offset: _,
+        } = self;
+        (state, strategy, *sort) == (&None, &None, RunSort::Id)
+            && [profile, model, tag, text].into_iter().all(Option::is_none)
+    }
+}
+
+/// `SELECT total, (… ORDER BY`, to go on with `LIMIT`: straight from the keys.
+fn every_number(descending: bool) -> QueryBuilder<Sqlite> {
+    let mut select = QueryBuilder::new(
+        "SELECT (SELECT count(*) FROM runs) + (SELECT count(*) FROM jobs WHERE NOT EXISTS
+             (SELECT 1 FROM runs INDEXED BY runs_listed WHERE runs.id = jobs.id)) AS total,
+         (SELECT json_group_array(search) FROM
+             (SELECT id AS search FROM runs UNION SELECT id FROM jobs ORDER BY search ",
     );
-    select.push(columns).push(" FROM current WHERE true");
+    select.push(direction(descending));
     select
 }
 
-fn order(select: &mut QueryBuilder<Sqlite>, query: &SearchQuery) {
-    let column = match query.sort {
+/// The same of what the query narrows and orders.
+///
+/// - `abandoned`: JSON array of runs that are stored as running and are not
+fn narrowed(query: &SearchQuery, abandoned: String) -> QueryBuilder<Sqlite> {
+    let sorted = match query.sort {
         RunSort::Id => "search",
         sort => sort.column(),
     };
-    let direction = if query.descending { "DESC" } else { "ASC" };
-    select.push(format_args!(" ORDER BY {column} {direction} NULLS LAST, search {direction}"));
+    let direction = direction(query.descending);
+    let mut select = QueryBuilder::new("WITH found AS MATERIALIZED (SELECT search, ");
+    select.push(sorted).push(" AS sorted FROM search_keys WHERE true");
+    narrow(&mut select, query, abandoned);
+    select.push(
+        ") SELECT (SELECT count(*) FROM found) AS total,
+             (SELECT json_group_array(search) FROM (SELECT search FROM found ORDER BY sorted ",
+    );
+    select.push(direction).push(" NULLS LAST, search ").push(direction);
+    select
 }
 
-fn narrow(select: &mut QueryBuilder<Sqlite>, query: &SearchQuery) {
-    if let Some(search) = query.search {
-        select.push(" AND search = ").push_bind(search);
-    }
+const fn direction(descending: bool) -> &'static str {
+    if descending { "DESC" } else { "ASC" }
+}
+
+fn narrow(select: &mut QueryBuilder<Sqlite>, query: &SearchQuery, abandoned: String) {
     if let Some(state) = query.state {
-        select.push(" AND current_state = ").push_bind(state.word());
+        select
+            .push(" AND CASE WHEN NOT is_job AND state = 'running' AND search IN (SELECT value FROM json_each(")
+            .push_bind(abandoned)
+            .push(")) THEN 'paused' ELSE state END = ")
+            .push_bind(state.word());
     }
     if let Some(profile) = &query.profile {
         select.push(" AND profile = ").push_bind(profile.clone());
@@ -213,7 +279,8 @@ fn narrow(select: &mut QueryBuilder<Sqlite>, query: &SearchQuery) {
     for word in query.text.iter().flat_map(|text| text.split_whitespace()) {
         select
             .push(
-                " AND instr(lower(concat_ws(' ', model, data, profile, strategy, submitter, note,
+                " AND instr(lower(concat_ws(' ', model, data, profile, strategy, submitter,
+                    (SELECT note FROM search_notes WHERE search_id = search),
                     (SELECT group_concat(tag, ' ') FROM search_tags WHERE search_id = search))), lower(",
             )
             .push_bind(word.to_owned())
@@ -236,7 +303,7 @@ fn summary(row: &SqliteRow) -> SqlxResult<SearchSummary> {
     Ok(SearchSummary {
         search: row.try_get("search")?,
         created_at: row.try_get("created_at")?,
-        state: word(row, "current_state", JobState::ALL, JobState::word)?,
+        state: word(row, "state", JobState::ALL, JobState::word)?,
         submitter: row.try_get("submitter")?,
         is_job: row.try_get("is_job")?,
         is_stopping: row.try_get::<Option<String>, _>("wanted")?.is_some(),
