@@ -195,3 +195,14 @@ impl From<PathRejection> for Problem {
         }
     }
 }
+
+/// A search that waits has found nothing yet.
+///
+/// # Errors
+/// All but that there is no run.
+pub fn or_none_yet<T: Default>(found: Result<T, StoreError>) -> Result<T, Problem> {
+    match found {
+        Err(StoreError::UnknownRun { .. }) => Ok(T::default()),
+        found => Ok(found?),
+    }
+}

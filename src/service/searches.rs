@@ -15,7 +15,7 @@ use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
 
 use crate::{
-    domain::{JobState, NewJob, RunId, StopWish},
+    domain::{Budget, JobState, LayerDescription, NewJob, RunId, StopWish},
     queue::{JobQueue as _, Submitted},
     runner::{RunConfig, Submission, data_name},
     search::SearchRequest,
@@ -23,7 +23,7 @@ use crate::{
         access::Caller,
         files::Named,
         helper::{self, Helped},
-        problem::Problem,
+        problem::{Problem, or_none_yet},
         state::App,
         wire::{BudgetLimit, LayerShape, SCHEMA, SearchDetail, SearchList, Standing, Summary},
     },
@@ -251,26 +251,21 @@ pub async fn show(
 
 pub async fn detail(app: &App, id: RunId) -> Result<SearchDetail, Problem> {
     let summary = Summary::from(app.store.search(id).await?);
-    let (mut limits, mut layers) = (Vec::new(), Vec::new());
-    match app.store.run(id).await {
-        Ok(run) => {
-            let of_budget = |budget: &crate::domain::Budget| BudgetLimit {
-                kind: budget.kind.to_string(),
-                limit: budget.limit,
-            };
-            limits.extend(run.description.budgets.iter().map(of_budget));
-            layers.extend(run.description.layers.into_iter().map(|layer| LayerShape {
-                name: layer.name,
-                kind: layer.kind,
-                macs: layer.macs,
-                weights: layer.weights,
-                pinned: layer.pinned,
-            }));
-        }
-        Err(StoreError::UnknownRun { .. }) => {}
-        Err(error) => return Err(error.into()),
-    }
-    Ok(SearchDetail { schema: SCHEMA, summary, limits, layers })
+    let outline = or_none_yet(app.store.outline(id).await)?;
+    let limit = |budget: Budget| BudgetLimit { kind: budget.kind.to_string(), limit: budget.limit };
+    let shape = |layer: LayerDescription| LayerShape {
+        name: layer.name,
+        kind: layer.kind,
+        macs: layer.macs,
+        weights: layer.weights,
+        pinned: layer.pinned,
+    };
+    Ok(SearchDetail {
+        schema: SCHEMA,
+        summary,
+        limits: outline.budgets.into_iter().map(limit).collect(),
+        layers: outline.layers.into_iter().map(shape).collect(),
+    })
 }
 
 /// What of a search is to change; what is absent stays.

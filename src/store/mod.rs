@@ -48,7 +48,7 @@ pub use maintenance::{Backup, DatabaseCheck, Vacuumed};
 pub use measurements::{StoredSubject, SubjectId};
 pub use points::Point;
 pub use run_sensitivities::RunSensitivities;
-pub use runs::Run;
+pub use runs::{Run, RunOutline};
 pub use searches::{SearchPage, SearchQuery, SearchSummary};
 pub use tokens::{Scope, TokenRecord};
 pub use tunings::{TuningClaim, TuningStep};

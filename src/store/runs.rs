@@ -15,9 +15,17 @@ use super::{
     },
 };
 use crate::domain::{
-    CostKind, LayerDescription, Measure, Quality, RunDescription, RunId, RunResult, RunState,
-    Strategy,
+    Budget, CostKind, LayerDescription, Measure, Quality, RunDescription, RunId, RunResult,
+    RunState, Strategy,
 };
+
+/// What a run may cost, and the layers it chooses bits for; never changes.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct RunOutline {
+    pub budgets: Vec<Budget>,
+    /// In the order of every policy.
+    pub layers: Vec<LayerDescription>,
+}
 
 /// Everything about one run but its episodes.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -165,6 +173,23 @@ impl Store {
             found.result.state = RunState::Interrupted;
         }
         Ok(found)
+    }
+
+    /// A small part of [`Self::run`], for what is asked often.
+    ///
+    /// # Errors
+    /// [`StoreError::UnknownRun`].
+    pub async fn outline(&self, run: RunId) -> Result<RunOutline, StoreError> {
+        let path = self.path();
+        let mut connection = self.inner.readers.acquire().await.at(path)?;
+        let row = sqlx::query("SELECT budgets FROM runs WHERE id = ?")
+            .bind(run)
+            .fetch_optional(&mut *connection)
+            .await
+            .at(path)?
+            .ok_or_else(|| StoreError::UnknownRun { path: path.to_owned(), run })?;
+        let layers = read_layers(&mut connection, run).await.at(path)?;
+        Ok(RunOutline { budgets: json(&row, "budgets").at(path)?, layers })
     }
 
     /// Deletes a run with its episodes, checkpoint and artifact list; files stay.

@@ -205,6 +205,16 @@ async fn a_search_alone_is_as_it_is_in_the_list() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_waits_has_no_outline_and_a_run_has_its_own() {
+    let searches = Searches::new().await;
+    let outline = searches.store.outline(1).await.unwrap();
+    let described = searches.store.run(1).await.unwrap().description;
+    assert_eq!((outline.budgets, outline.layers), (described.budgets, described.layers));
+    let error = searches.store.outline(4).await.unwrap_err();
+    assert!(matches!(error, StoreError::UnknownRun { run: 4, .. }), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_figures_beside_a_run_are_those_of_its_best_episode() {
     let (_folder, path) = temporary();
     let store = Store::open(&path).await.unwrap();

@@ -12,8 +12,8 @@ use axum::{
 use super::{Frame, overview::Actions, page, problem::PageProblem};
 use crate::{
     domain::{Budget, CostKind, Measure, RunId, show_cost},
-    service::{access::Caller, state::App},
-    store::{BestSummary, SearchSummary, StoreError},
+    service::{access::Caller, problem::or_none_yet, state::App},
+    store::{BestSummary, SearchSummary},
 };
 
 #[derive(Template)]
@@ -88,11 +88,7 @@ pub async fn show(
 ) -> Result<Response, PageProblem> {
     let Path(id) = id?;
     let search = app.store.search(id).await?;
-    let limits = match app.store.run(id).await {
-        Ok(run) => run.description.budgets,
-        Err(StoreError::UnknownRun { .. }) => Vec::new(),
-        Err(error) => return Err(error.into()),
-    };
+    let limits = or_none_yet(app.store.outline(id).await)?.budgets;
     let plot = |name, label| Plot { name, label };
     let page_of = SearchPage {
         frame: Frame::new("searches", &caller),
