@@ -88,9 +88,7 @@ pub struct PointQuery {
 }
 
 fn cost_kind(text: &str) -> Result<CostKind, Problem> {
-    CostKind::ALL.into_iter().find(|kind| kind.word() == text).ok_or_else(|| {
-        Problem::bad_request(format!("cost={text:?} is not latency, energy, size or memory"))
-    })
+    text.parse().map_err(|told| Problem::bad_request(format!("cost={told}")))
 }
 
 /// Episodes for a plot of quality against a cost

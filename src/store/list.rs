@@ -73,12 +73,11 @@ impl FromStr for RunSort {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let cost = || CostKind::ALL.into_iter().find(|kind| kind.word() == text);
         match text {
             "id" => Ok(RunSort::Id),
             "created" => Ok(RunSort::Created),
             "accuracy" | "quality" => Ok(RunSort::Quality),
-            _ => cost().map(RunSort::Cost).ok_or_else(|| {
+            _ => text.parse().map(RunSort::Cost).map_err(|_| {
                 format!(
                     "{text:?} is no order; id, created, accuracy, latency, energy, size or memory is"
                 )
