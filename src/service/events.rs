@@ -311,7 +311,13 @@ fn words(search: RunId, kind: &EventKind) -> (&'static str, String) {
         }
         EventKind::Log { line } => {
             let line: serde_json::Value = serde_json::from_str(line).unwrap_or_default();
-            ("log", json!({ "search": search, "level": line["level"], "message": line["message"] }))
+            let (level, message) = (&line["level"], &line["message"]);
+            // Lines of earlier versions have no time.
+            let mut data = json!({ "search": search, "level": level, "message": message });
+            if let Some(time) = line.get("time") {
+                data["time"] = time.clone();
+            }
+            ("log", data)
         }
         EventKind::Deleted => ("deleted", json!({ "search": search })),
     };
