@@ -9,7 +9,7 @@ use axum::{
     response::Response,
 };
 
-use super::{Frame, overview::Actions, page, problem::PageProblem};
+use super::{Count, Frame, overview::Actions, page, problem::PageProblem};
 use crate::{
     domain::{Budget, CostKind, Measure, RunId, show_cost},
     service::{access::Caller, problem::or_none_yet, state::App},
@@ -41,10 +41,10 @@ struct Head {
     created_at: String,
     submitter: String,
     seed: u64,
-    evaluations: u32,
+    evaluations: Count,
     wall: String,
-    done: u32,
-    planned: u32,
+    done: Count,
+    planned: Count,
     float_quality: String,
     float_test_quality: String,
     error: Option<String>,
@@ -140,8 +140,8 @@ fn head(search: SearchSummary, limits: &[Budget]) -> Head {
         budget: search.budget.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
         created: search.created_at.replace('T', " ").chars().take(16).collect::<String>() + " UTC",
         wall: duration(search.wall_s),
-        done: search.proposals,
-        planned: search.episodes_planned,
+        done: search.proposals.into(),
+        planned: search.episodes_planned.into(),
         float_quality: shown(search.float_quality),
         float_test_quality: shown(search.float_test_quality),
         strategy: search.strategy.to_string(),
@@ -152,7 +152,7 @@ fn head(search: SearchSummary, limits: &[Budget]) -> Head {
         data: search.data,
         submitter: search.submitter,
         seed: search.seed,
-        evaluations: search.evaluations,
+        evaluations: search.evaluations.into(),
         error: search.error,
         tags: search.tags,
         note: search.note,
