@@ -69,10 +69,10 @@ pub async fn episodes(
             return Err(Problem::bad_request(format!("order={other:?} is not asc or desc")));
         }
     };
-    let search = app.store.search(id).await?;
+    let aim = app.store.aim(id).await?;
     let found = app.store.episodes_from(id, query.offset.unwrap_or(0), limit, descending).await;
     let (total, records) = or_none_yet(found)?;
-    let episodes = records.iter().map(|record| Episode::new(record, search.measure)).collect();
+    let episodes = records.iter().map(|record| Episode::new(record, aim.measure)).collect();
     Ok(Json(EpisodeList { schema: SCHEMA, total: total.into(), episodes }))
 }
 
@@ -153,14 +153,14 @@ pub async fn front(
     id: Result<Path<RunId>, PathRejection>,
 ) -> Result<Json<Front>, Problem> {
     let Path(id) = id?;
-    let search = app.store.search(id).await?;
+    let aim = app.store.aim(id).await?;
     let records = or_none_yet(app.store.front(id).await)?;
     Ok(Json(Front {
         schema: SCHEMA,
         id,
-        objective: search.objective.map(|kind| kind.to_string()),
-        measure: search.measure.to_string(),
-        front: records.iter().map(|record| Episode::new(record, search.measure)).collect(),
+        objective: aim.objective.map(|kind| kind.to_string()),
+        measure: aim.measure.to_string(),
+        front: records.iter().map(|record| Episode::new(record, aim.measure)).collect(),
     }))
 }
 

@@ -18,6 +18,7 @@ use sqlx::{
 use super::{
     BUSY_TIMEOUT, Inner, RETRY, Store, StoreError, WRITE_PATIENCE,
     claims::HeldClaims,
+    completed::CompletedSearches,
     error::{self, At},
 };
 use crate::domain::JobTicket;
@@ -62,7 +63,8 @@ impl Store {
             .max_connections(N_READERS)
             .connect_lazy_with(options.read_only(true));
         let claims = HeldClaims::default();
-        let inner = Inner { path, writer: Some(writer), readers, claims, ticket };
+        let completed = CompletedSearches::default();
+        let inner = Inner { path, writer: Some(writer), readers, claims, completed, ticket };
         let store = Self { inner: Arc::new(inner) };
         match store.prepare().await {
             Ok(()) => Ok(store),
@@ -109,7 +111,8 @@ impl Store {
         let readers =
             SqlitePoolOptions::new().max_connections(N_READERS).connect_lazy_with(options);
         let claims = HeldClaims::default();
-        let inner = Inner { path, writer: None, readers, claims, ticket: None };
+        let completed = CompletedSearches::default();
+        let inner = Inner { path, writer: None, readers, claims, completed, ticket: None };
         Ok((Self { inner: Arc::new(inner) }, schema))
     }
 

@@ -181,15 +181,19 @@ impl Store {
     /// [`StoreError::UnknownRun`].
     pub async fn outline(&self, run: RunId) -> Result<RunOutline, StoreError> {
         let path = self.path();
-        let mut connection = self.inner.readers.acquire().await.at(path)?;
-        let row = sqlx::query("SELECT budgets FROM runs WHERE id = ?")
-            .bind(run)
-            .fetch_optional(&mut *connection)
-            .await
-            .at(path)?
-            .ok_or_else(|| StoreError::UnknownRun { path: path.to_owned(), run })?;
-        let layers = read_layers(&mut connection, run).await.at(path)?;
-        Ok(RunOutline { budgets: json(&row, "budgets").at(path)?, layers })
+        let row = sqlx::query(
+            "SELECT budgets, (SELECT json_group_array(json_object('name', name, 'kind', kind,
+                 'macs', macs, 'weights', weights, 'pinned', iif(pinned, json('true'), json('false'))))
+                 FROM (SELECT * FROM layers WHERE run_id = runs.id ORDER BY layer_index)) AS layers
+             FROM runs WHERE id = ?",
+        )
+        .bind(run)
+        .fetch_optional(&self.inner.readers)
+        .await
+        .at(path)?
+        .ok_or_else(|| StoreError::UnknownRun { path: path.to_owned(), run })?;
+        let (budgets, layers) = (json(&row, "budgets").at(path)?, json(&row, "layers").at(path)?);
+        Ok(RunOutline { budgets, layers })
     }
 
     /// Deletes a run with its episodes, checkpoint and artifact list; files stay.

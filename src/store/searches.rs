@@ -1,10 +1,14 @@
 //! Searches in overview, whether they wait, run or have ended, and who began them.
 
+use std::collections::HashMap;
+
+use serde::Deserialize;
 use sqlx::{QueryBuilder, Row, Sqlite, sqlite::SqliteRow};
 
 use super::{
     BestSummary, RunSort, Store, StoreError,
     error::At,
+    list::{best_summary, direction},
     rows::{SqlxResult, cost, json, to_json, word},
     runs::budget_requests,
 };
@@ -67,6 +71,15 @@ pub struct SearchSummary {
     pub note: String,
 }
 
+/// What a search is about: a small part of [`SearchSummary`]; never changes once it runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SearchAim {
+    /// What it maximizes.
+    pub measure: Measure,
+    /// The cost its front is drawn against; known once it runs.
+    pub objective: Option<CostKind>,
+}
+
 /// Part of a list.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct SearchPage {
@@ -77,11 +90,23 @@ pub struct SearchPage {
 
 impl Store {
     pub async fn searches(&self, query: &SearchQuery) -> Result<SearchPage, StoreError> {
-        let found = self.found(query).await?;
         // Which ones first, then all about those alone: most columns are not worth asking of all.
-        let mut searches = self.described(&found.page).await?;
-        searches.sort_by_key(|search| found.page.iter().position(|id| *id == search.search));
-        Ok(SearchPage { total: found.total, searches })
+        let Found { total, page } = self.found(query).await?;
+        let kept: Vec<_> = page.iter().map(|listed| self.inner.completed.get(listed)).collect();
+        let is_new = page.iter().zip(&kept).filter(|(_, kept)| kept.is_none());
+        let new: Vec<RunId> = is_new.map(|(listed, _)| listed.search).collect();
+        let mut described: HashMap<RunId, SearchSummary> = HashMap::new();
+        if !new.is_empty() {
+            for search in self.described(&new).await? {
+                self.inner.completed.keep(&search);
+                described.insert(search.search, search);
+            }
+        }
+        let searches = page.iter().zip(kept);
+        // One that was deleted meanwhile is in neither.
+        let searches =
+            searches.filter_map(|(listed, kept)| kept.or_else(|| described.remove(&listed.search)));
+        Ok(SearchPage { total, searches: searches.collect() })
     }
 
     /// # Errors
@@ -90,6 +115,25 @@ impl Store {
         let described = self.described(&[search]).await?.pop();
         described
             .ok_or_else(|| StoreError::UnknownRun { path: self.path().to_owned(), run: search })
+    }
+
+    /// # Errors
+    /// [`StoreError::UnknownRun`] where there is neither a job nor a run of this number.
+    pub async fn aim(&self, search: RunId) -> Result<SearchAim, StoreError> {
+        let path = self.path();
+        let row = sqlx::query(
+            "SELECT measure, objective FROM runs WHERE id = ?1
+             UNION ALL SELECT measure, NULL FROM jobs WHERE id = ?1 LIMIT 1",
+        )
+        .bind(search)
+        .fetch_optional(&self.inner.readers)
+        .await
+        .at(path)?
+        .ok_or_else(|| StoreError::UnknownRun { path: path.to_owned(), run: search })?;
+        Ok(SearchAim {
+            measure: word(&row, "measure", Measure::ALL, Measure::word).at(path)?,
+            objective: objective(&row).at(path)?,
+        })
     }
 
     async fn found(&self, query: &SearchQuery) -> Result<Found, StoreError> {
@@ -194,8 +238,27 @@ impl Store {
 struct Found {
     total: u64,
     /// Those on its page, in its order.
-    page: Vec<RunId>,
+    page: Vec<Listed>,
 }
+
+/// What of a search may change although it is completed, and whether it is.
+#[derive(Debug, Deserialize)]
+pub(super) struct Listed {
+    pub search: RunId,
+    pub is_completed: bool,
+    pub note: Option<String>,
+    pub tags: Vec<String>,
+}
+
+/// `(SELECT … FROM (` of a page's searches, to go on with which ones.
+const LISTED: &str = "(SELECT json_group_array(json_object('search', search,
+         'is_completed', iif('completed' = coalesce(
+             (SELECT state FROM jobs INDEXED BY jobs_listed WHERE id = search),
+             (SELECT state FROM runs INDEXED BY runs_listed WHERE id = search)),
+             json('true'), json('false')),
+         'note', (SELECT note FROM search_notes WHERE search_id = search),
+         'tags', json((SELECT json_group_array(tag) FROM search_tags WHERE search_id = search))
+     )) FROM (";
 
 impl SearchQuery {
     /// Whether it asks for all searches by their numbers.
@@ -221,10 +284,10 @@ impl SearchQuery {
 fn every_number(descending: bool) -> QueryBuilder<Sqlite> {
     let mut select = QueryBuilder::new(
         "SELECT (SELECT count(*) FROM runs) + (SELECT count(*) FROM jobs WHERE NOT EXISTS
-             (SELECT 1 FROM runs INDEXED BY runs_listed WHERE runs.id = jobs.id)) AS total,
-         (SELECT json_group_array(search) FROM
-             (SELECT id AS search FROM runs UNION SELECT id FROM jobs ORDER BY search ",
+             (SELECT 1 FROM runs INDEXED BY runs_listed WHERE runs.id = jobs.id)) AS total, ",
     );
+    select.push(LISTED);
+    select.push("SELECT id AS search FROM runs UNION SELECT id FROM jobs ORDER BY search ");
     select.push(direction(descending));
     select
 }
@@ -241,16 +304,10 @@ fn narrowed(query: &SearchQuery, abandoned: String) -> QueryBuilder<Sqlite> {
     let mut select = QueryBuilder::new("WITH found AS MATERIALIZED (SELECT search, ");
     select.push(sorted).push(" AS sorted FROM search_keys WHERE true");
     narrow(&mut select, query, abandoned);
-    select.push(
-        ") SELECT (SELECT count(*) FROM found) AS total,
-             (SELECT json_group_array(search) FROM (SELECT search FROM found ORDER BY sorted ",
-    );
+    select.push(") SELECT (SELECT count(*) FROM found) AS total, ").push(LISTED);
+    select.push("SELECT search FROM found ORDER BY sorted ");
     select.push(direction).push(" NULLS LAST, search ").push(direction);
     select
-}
-
-const fn direction(descending: bool) -> &'static str {
-    if descending { "DESC" } else { "ASC" }
 }
 
 fn narrow(select: &mut QueryBuilder<Sqlite>, query: &SearchQuery, abandoned: String) {
@@ -288,18 +345,16 @@ fn narrow(select: &mut QueryBuilder<Sqlite>, query: &SearchQuery, abandoned: Str
     }
 }
 
+/// None before there is a run.
+fn objective(row: &SqliteRow) -> SqlxResult<Option<CostKind>> {
+    match row.try_get::<Option<&str>, _>("objective")? {
+        Some(_) => word(row, "objective", CostKind::ALL, CostKind::word).map(Some),
+        None => Ok(None),
+    }
+}
+
 fn summary(row: &SqliteRow) -> SqlxResult<SearchSummary> {
-    let objective: Option<String> = row.try_get("objective")?;
-    let has_run = objective.is_some();
-    let best: Option<u32> = row.try_get("best_episode")?;
-    let best = best.map(|episode| {
-        Ok::<_, sqlx::Error>(BestSummary {
-            episode,
-            quality: row.try_get("quality")?,
-            test_quality: row.try_get("test_quality")?,
-            cost: cost(row, "")?,
-        })
-    });
+    let objective = objective(row)?;
     Ok(SearchSummary {
         search: row.try_get("search")?,
         created_at: row.try_get("created_at")?,
@@ -312,11 +367,7 @@ fn summary(row: &SqliteRow) -> SqlxResult<SearchSummary> {
         profile: row.try_get("profile")?,
         strategy: word(row, "strategy", Strategy::ALL, Strategy::word)?,
         measure: word(row, "measure", Measure::ALL, Measure::word)?,
-        objective: if has_run {
-            Some(word(row, "objective", CostKind::ALL, CostKind::word)?)
-        } else {
-            None
-        },
+        objective,
         budget: budget_requests(row, "budget")?,
         seed: row.try_get::<i64, _>("seed")?.cast_unsigned(),
         episodes: row.try_get("episodes")?,
@@ -326,8 +377,8 @@ fn summary(row: &SqliteRow) -> SqlxResult<SearchSummary> {
         wall_s: row.try_get("wall_s")?,
         float_quality: row.try_get("float_quality")?,
         float_test_quality: row.try_get("float_test_quality")?,
-        eight_bit_cost: if has_run { Some(cost(row, "eight_bit_")?) } else { None },
-        best: best.transpose()?,
+        eight_bit_cost: objective.map(|_| cost(row, "eight_bit_")).transpose()?,
+        best: best_summary(row)?,
         error: row.try_get("error")?,
         tags: json(row, "tags")?,
         note: row.try_get::<Option<String>, _>("note")?.unwrap_or_default(),

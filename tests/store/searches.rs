@@ -205,6 +205,39 @@ async fn a_search_alone_is_as_it_is_in_the_list() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_was_listed_before_is_listed_as_it_is_now() {
+    let searches = Searches::new().await;
+    let before = searches.page(&all()).await;
+    assert_eq!(searches.page(&all()).await, before);
+    searches.store.annotate(1, Some(&["done".into()]), Some("look here")).await.unwrap();
+    searches.store.annotate(4, Some(&[]), Some("")).await.unwrap();
+    let after = searches.page(&all()).await;
+    let words = |page: &SearchPage, index: usize| {
+        let search = &page.searches[index];
+        (search.tags.clone(), search.note.clone())
+    };
+    assert_eq!(words(&after, 0), (vec!["done".to_owned()], "look here".to_owned()));
+    assert_eq!(words(&after, 3), (vec![], String::new()));
+    assert_eq!(after.searches[1..3], before.searches[1..3]);
+
+    searches.store.delete_search(1).await.unwrap();
+    let without = searches.page(&all()).await;
+    assert_eq!((without.total, &without.searches[..]), (6, &after.searches[1..]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_aim_is_that_of_the_job_until_there_is_a_run() {
+    let searches = Searches::new().await;
+    for listed in searches.page(&all()).await.searches {
+        let aim = searches.store.aim(listed.search).await.unwrap();
+        assert_eq!((aim.measure, aim.objective), (listed.measure, listed.objective));
+    }
+    assert_eq!(searches.store.aim(4).await.unwrap().objective, None);
+    let error = searches.store.aim(8).await.unwrap_err();
+    assert!(matches!(error, StoreError::UnknownRun { run: 8, .. }), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_waits_has_no_outline_and_a_run_has_its_own() {
     let searches = Searches::new().await;
     let outline = searches.store.outline(1).await.unwrap();
