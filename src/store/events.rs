@@ -110,7 +110,7 @@ impl Store {
              LEFT JOIN runs ON runs.id = events.search_id
              LEFT JOIN jobs ON jobs.id = events.search_id
              WHERE events.id > ?1 AND (?2 IS NULL OR events.search_id = ?2)
-             ORDER BY events.id LIMIT ?3",
+             ORDER BY events.id LIMIT 0 + ?3",
         )
         .bind(after)
         .bind(search)

@@ -147,8 +147,9 @@ impl Store {
             };
             narrowed(query, to_json(&abandoned).at(path)?)
         };
-        select.push(" LIMIT ").push_bind(query.limit);
-        select.push(" OFFSET ").push_bind(query.offset).push(")) AS page");
+        // SQLite looks at numbers that stand alone here, and plans anew for every other one.
+        select.push(" LIMIT 0 + ").push_bind(query.limit);
+        select.push(" OFFSET 0 + ").push_bind(query.offset).push(")) AS page");
         let row = select.build().fetch_one(&self.inner.readers).await.at(path)?;
         let total: i64 = row.try_get("total").at(path)?;
         Ok(Found { total: total.unsigned_abs(), page: json(&row, "page").at(path)? })
