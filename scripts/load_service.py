@@ -4,26 +4,32 @@
 Makes a database with 1,000 runs and 1,000,000 episodes (copies of one small search with other
 figures), starts the service on it, and measures:
 
-- how long list, show and front take on the idle service, asked one after the other;
+- how long list, show and front take on the idle service, asked one after the other, and how much
+  processor time of the service;
 - how long two searches take with nobody watching, and with everybody watching;
 - how long list, show and front take then, and how much memory the service has.
+
+All clients are one thread that waits for many sockets at once: it runs on the same machine, and
+what it takes is missing elsewhere. Its own processor time is printed beside the service's.
 
 Prints a table. Needs a release build (`cargo build --release`), or `--haq PROGRAM`; a few minutes
 and 2 GB of disk in a temporary folder. Nothing else should run on the machine.
 """
 
 import argparse
-import asyncio
-import contextlib
+import heapq
 import json
 import os
 import random
 import re
+import selectors
+import socket
 import sqlite3
 import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import urllib.request
 from pathlib import Path
@@ -73,6 +79,11 @@ class Service:
         text = Path(f"/proc/{self.process.pid}/status").read_text()
         return int(re.search(r"VmRSS:\s+(\d+)", text).group(1)) / 1024
 
+    def cpu_s(self):
+        """Processor time of the service itself so far, without its searches."""
+        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rsplit(")", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
     def wait(self, number):
         while (found := self.ask(f"searches/{number}"))["state"] in ("queued", "running"):
             time.sleep(0.2)
@@ -84,7 +95,9 @@ def fill(database, options):
     """Copies of run 1, each with episodes of its own figures."""
     connection = sqlite3.connect(database)
     # Events of what is copied in would be news to nobody.
-    triggers = connection.execute("SELECT name, sql FROM sqlite_master WHERE type = 'trigger'").fetchall()
+    triggers = connection.execute(
+        "SELECT name, sql FROM sqlite_master WHERE type = 'trigger' AND name LIKE 'event_of%'"
+    ).fetchall()
     for name, _ in triggers:
         connection.execute(f"DROP TRIGGER {name}")
     rows = lambda table, key: (
@@ -98,7 +111,7 @@ def fill(database, options):
     at = {name: index for index, name in enumerate(columns)}
     put = lambda table, n: f"INSERT INTO {table} VALUES ({', '.join('?' * n)})"
     for number in range(2, options.runs + 1):
-        copy = dict(zip(run_columns, run)) | {"id": number, "episodes": options.episodes, "best_episode": 0}
+        copy = dict(zip(run_columns, run)) | {"id": number, "episodes": options.episodes, "best_episode": None}
         connection.execute(put("runs", len(run)), list(copy.values()))
         connection.executemany(put("layers", len(layer_columns)), [(number, *layer[1:]) for layer in layers])
         best, made = (-1, 0), []
@@ -137,72 +150,103 @@ def some_path(draw, n_runs):
     )
 
 
-async def fetch(reader, writer, path):
-    writer.write(f"GET /api/v1/{path} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode())
-    await writer.drain()
-    head = await reader.readuntil(b"\r\n\r\n")
-    assert head.startswith(b"HTTP/1.1 200"), head
-    length = int(re.search(rb"content-length: (\d+)", head).group(1))
-    await reader.readexactly(length)
+class Reader:
+    """One connection that asks, waits for the answer, pauses, asks."""
+
+    def __init__(self, port, number):
+        self.number, self.draw = number, random.Random(number)
+        self.socket = socket.create_connection(("127.0.0.1", port))
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.answer = bytearray()
+
+    def ask(self, path):
+        self.answer.clear()
+        self.length = None
+        self.began = time.perf_counter()
+        self.socket.sendall(f"GET /api/v1/{path} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode())
+
+    def has_answer(self):
+        """Reads what has come; whether it is the whole answer."""
+        self.answer += self.socket.recv(1 << 18)
+        if self.length is None and (head := self.answer.find(b"\r\n\r\n")) >= 0:
+            assert self.answer.startswith(b"HTTP/1.1 200"), bytes(self.answer)
+            self.length = head + 4 + int(re.search(rb"content-length: (\d+)", self.answer).group(1))
+        return self.length is not None and len(self.answer) >= self.length
 
 
-async def read_on(service, options, seed, seconds, until):
-    """One reader: asks, pauses, asks."""
-    draw = random.Random(seed)
-    reader, writer = await asyncio.open_connection("127.0.0.1", service.port, limit=1 << 24)
-    await asyncio.sleep(draw.uniform(0, options.pause))
-    while not until.is_set():
-        kind, path = some_path(draw, options.runs)
-        start = time.perf_counter()
-        await fetch(reader, writer, path)
-        seconds[kind].append(time.perf_counter() - start)
-        await asyncio.sleep(draw.uniform(0.5, 1.5) * options.pause)
-    writer.close()
+class Stream:
+    """One connection that events are told to; counts them."""
+
+    def __init__(self, port):
+        self.socket = socket.create_connection(("127.0.0.1", port))
+        self.socket.sendall(b"GET /api/v1/events HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+        self.rest, self.n_events = b"", 0
+
+    def read(self):
+        text = self.rest + self.socket.recv(1 << 18)
+        self.n_events += text.count(b"\nevent:")
+        self.rest = text[-6:]
 
 
-async def listen_on(service, counts, until):
-    reader, writer = await asyncio.open_connection("127.0.0.1", service.port)
-    writer.write(b"GET /api/v1/events HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
-    while not until.is_set():
-        with contextlib.suppress(asyncio.TimeoutError):
-            line = await asyncio.wait_for(reader.readline(), 1)
-            counts[0] += line.startswith(b"event:")
-    writer.close()
-
-
-async def watched(service, options, numbers):
+def watched(service, options, numbers):
     """Everybody reads until the searches have ended: seconds of each answer, events told, memory."""
-    until, counts, memory = asyncio.Event(), [0], []
-    seconds = {"list": [], "show": [], "front": []}
-    tasks = [asyncio.create_task(read_on(service, options, seed, seconds, until)) for seed in range(options.readers)]
-    tasks += [asyncio.create_task(listen_on(service, counts, until)) for _ in range(options.streams)]
+    ended, memory = threading.Event(), []
 
-    async def end():
+    def wait_for_end():
         for number in numbers:
-            while (await asyncio.to_thread(service.ask, f"searches/{number}"))["state"] in ("queued", "running"):
+            while service.ask(f"searches/{number}")["state"] in ("queued", "running"):
                 memory.append(service.memory_mb())
-                await asyncio.sleep(1)
-        until.set()
+                time.sleep(1)
+        ended.set()
 
-    await asyncio.gather(end(), *tasks)
-    return seconds, counts[0], memory
+    seconds = {"list": [], "show": [], "front": []}
+    streams = [Stream(service.port) for _ in range(options.streams)]
+    readers = [Reader(service.port, number) for number in range(options.readers)]
+    selector = selectors.DefaultSelector()
+    for client in streams + readers:
+        selector.register(client.socket, selectors.EVENT_READ, client)
+    now = time.perf_counter()
+    due = [(now + reader.draw.uniform(0, options.pause), at) for at, reader in enumerate(readers)]
+    heapq.heapify(due)
+    threading.Thread(target=wait_for_end).start()
+    while not ended.is_set():
+        now = time.perf_counter()
+        while due and due[0][0] <= now:
+            reader = readers[heapq.heappop(due)[1]]
+            reader.kind, path = some_path(reader.draw, options.runs)
+            reader.ask(path)
+        for key, _ in selector.select(min(0.5, max(0, due[0][0] - time.perf_counter())) if due else 0.5):
+            client = key.data
+            if isinstance(client, Stream):
+                client.read()
+            elif client.has_answer():
+                now = time.perf_counter()
+                seconds[client.kind].append(now - client.began)
+                pause = client.draw.uniform(0.5, 1.5) * options.pause
+                heapq.heappush(due, (now + pause, client.number))
+    for client in streams + readers:
+        client.socket.close()
+    return seconds, sum(stream.n_events for stream in streams), memory
 
 
 def idle(service, options):
-    """The same questions one after the other, nothing else going on."""
-
-    async def ask():
-        draw, seconds = random.Random(0), {"list": [], "show": [], "front": []}
-        reader, writer = await asyncio.open_connection("127.0.0.1", service.port, limit=1 << 24)
-        for _ in range(600):
-            kind, path = some_path(draw, options.runs)
-            start = time.perf_counter()
-            await fetch(reader, writer, path)
-            seconds[kind].append(time.perf_counter() - start)
-        writer.close()
-        return seconds
-
-    return asyncio.run(ask())
+    """The same questions one after the other, nothing else going on: seconds of each answer, and
+    processor milliseconds of the service for one of each kind."""
+    reader, paths = Reader(service.port, 0), {"list": [], "show": [], "front": []}
+    for _ in range(1000):
+        kind, path = some_path(reader.draw, options.runs)
+        paths[kind].append(path)
+    seconds, cpu_ms = {}, {}
+    for kind, asked in paths.items():
+        seconds[kind], before = [], service.cpu_s()
+        for path in asked:
+            reader.ask(path)
+            while not reader.has_answer():
+                pass
+            seconds[kind].append(time.perf_counter() - reader.began)
+        cpu_ms[kind] = (service.cpu_s() - before) / len(asked) * 1e3
+    reader.socket.close()
+    return seconds, cpu_ms
 
 
 def two_searches(service, options):
@@ -223,25 +267,29 @@ def main():
         fill(Path(folder) / "haq.db", options)
         print(f"{os.path.getsize(Path(folder) / 'haq.db') / 1e6:.0f} MB", file=sys.stderr, flush=True)
         with Service(options.haq, folder) as service:
-            quiet = idle(service, options)
+            quiet, cpu_ms = idle(service, options)
             start = service.memory_mb()
             alone = [service.wait(number)["wall_s"] for number in two_searches(service, options)]
+            service_s, client_s, began = service.cpu_s(), time.process_time(), time.perf_counter()
             numbers = two_searches(service, options)
-            busy, n_events, memory = asyncio.run(watched(service, options, numbers))
+            busy, n_events, memory = watched(service, options, numbers)
+            took = time.perf_counter() - began
+            service_s, client_s = service.cpu_s() - service_s, time.process_time() - client_s
             with_all = [service.wait(number)["wall_s"] for number in numbers]
-            after = idle(service, options)
+            after, _ = idle(service, options)
             end = service.memory_mb()
-    print("| request | idle p50, p99 ms | under load p50, p99 ms | requests | idle again p99 ms |\n|---|---|---|---|---|")
+    print("| request | CPU ms | idle p50, p99 ms | under load p50, p99 ms | requests | idle again p99 ms |\n|---|---|---|---|---|---|")
     ms = lambda values, share: f"{percentile(values, share) * 1e3:.1f}"
     for kind in ("list", "show", "front"):
         print(
-            f"| {kind} | {ms(quiet[kind], 0.5)}, {ms(quiet[kind], 0.99)} | {ms(busy[kind], 0.5)}, {ms(busy[kind], 0.99)} "
-            f"| {len(busy[kind])} | {ms(after[kind], 0.99)} |"
+            f"| {kind} | {cpu_ms[kind]:.2f} | {ms(quiet[kind], 0.5)}, {ms(quiet[kind], 0.99)} "
+            f"| {ms(busy[kind], 0.5)}, {ms(busy[kind], 0.99)} | {len(busy[kind])} | {ms(after[kind], 0.99)} |"
         )
     slower = statistics.mean(with_all) / statistics.mean(alone) - 1
     print(f"\nsearches: {alone[0]:.1f}, {alone[1]:.1f} s alone; {with_all[0]:.1f}, {with_all[1]:.1f} s watched ({slower:+.1%})")
-    n_requests, seconds = sum(map(len, busy.values())), statistics.mean(with_all)
-    print(f"about {n_requests / seconds:.0f} requests/s, {n_events} events told to {options.streams} streams")
+    n_requests = sum(map(len, busy.values()))
+    print(f"{n_requests / took:.0f} requests/s, {n_events} events told to {options.streams} streams, in {took:.0f} s")
+    print(f"processor time under load: {service_s:.1f} s of the service, {client_s:.1f} s of all clients")
     print(f"memory of the service: {start:.0f} MB at first, {min(memory):.0f} to {max(memory):.0f} MB under load, {end:.0f} MB at last")
 
 

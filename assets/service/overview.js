@@ -2,6 +2,7 @@
 
 import { announce } from './announce.js';
 import { byId, throttled } from './dom.js';
+import { showCount } from './format.js';
 import { listen } from './live.js';
 
 const REFRESH_MS = 2000;
@@ -12,7 +13,7 @@ const refresh = throttled(() => htmx.trigger('#searches', 'refresh'), REFRESH_MS
 function showProgress({ search, proposals, episodes_planned }) {
   const row = byId(`search-${search}`);
   if (!row) return;
-  row.querySelector('[data-done]').textContent = proposals;
+  row.querySelector('[data-done]').textContent = showCount(proposals);
   const bar = row.querySelector('progress');
   bar.max = episodes_planned;
   bar.value = proposals;

@@ -221,7 +221,7 @@ function addEpisode(event) {
 }
 
 function showProgress({ proposals, episodes_planned: planned }) {
-  byId('done').textContent = proposals;
+  byId('done').textContent = showCount(proposals);
   byId('progress').max = planned;
   byId('progress').value = proposals;
 }
@@ -267,7 +267,7 @@ for (const details of document.querySelectorAll('[data-plot]')) {
   // A plot that was drawn earlier in the search is drawn again.
   details.addEventListener('toggle', () => {
     if (details.open)
-      details.querySelector('img').src = `${details.dataset.plot}?at=${byId('done').textContent}`;
+      details.querySelector('img').src = `${details.dataset.plot}?at=${byId('progress').value}`;
   });
 }
 

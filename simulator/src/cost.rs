@@ -1,6 +1,6 @@
 //! What a network costs on a device: the answer of the model, whole and layer by layer.
 
-use std::fmt;
+use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
@@ -32,6 +32,17 @@ impl CostKind {
             CostKind::Size => "size",
             CostKind::Memory => "memory",
         }
+    }
+}
+
+impl FromStr for CostKind {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        CostKind::ALL
+            .into_iter()
+            .find(|kind| kind.word() == text)
+            .ok_or_else(|| format!("{text:?} is not latency, energy, size or memory"))
     }
 }
 

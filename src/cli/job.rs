@@ -82,5 +82,5 @@ fn stop_with_the_service(stop: Arc<AtomicBool>) {
 
 fn lower_priority() {
     // SAFETY: changes a number of this process only; that it may fail does not matter.
-    unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, 5) };
+    unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, 10) };
 }

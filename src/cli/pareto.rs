@@ -22,7 +22,7 @@ pub fn run(global: &Global, args: &ParetoArgs) -> anyhow::Result<Ending> {
         .map(|&run| runner::view(&store, run))
         .collect::<Result<Vec<RunView>, _>>()?;
     let kind = match &args.cost {
-        Some(word) => cost_kind(word)?,
+        Some(word) => word.parse().map_err(UsageError)?,
         None => views[0].description.objective,
     };
     let borrowed: Vec<&RunView> = views.iter().collect();
@@ -41,11 +41,6 @@ pub fn run(global: &Global, args: &ParetoArgs) -> anyhow::Result<Ending> {
         output::note(global, format!("drawn in {}", args.out.display()));
     }
     Ok(Ending::Done)
-}
-
-pub fn cost_kind(word: &str) -> Result<CostKind, UsageError> {
-    let found = CostKind::ALL.into_iter().find(|kind| kind.word() == word);
-    found.ok_or_else(|| UsageError(format!("{word:?} is not latency, energy, size or memory")))
 }
 
 fn front_json(view: &RunView, kind: CostKind) -> serde_json::Value {

@@ -140,8 +140,7 @@ fn started(global: &Global, found: &Value) -> Option<Progress> {
 }
 
 fn objective(found: &Value) -> Option<CostKind> {
-    let word = found["objective"].as_str()?;
-    CostKind::ALL.into_iter().find(|kind| kind.word() == word)
+    found["objective"].as_str()?.parse().ok()
 }
 
 fn best_of(found: &Value) -> Option<(f64, f64)> {

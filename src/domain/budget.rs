@@ -104,10 +104,8 @@ impl FromStr for BudgetRequest {
             "write for example latency=0.6, latency=5ms, energy=2mJ, size=1.1MB or memory=512KB";
         let (word, value) =
             text.split_once('=').ok_or_else(|| format!("budget {text:?} has no '='; {example}"))?;
-        let kind =
-            CostKind::ALL.into_iter().find(|kind| kind.word() == word.trim()).ok_or_else(|| {
-                format!("budget {word:?} is not latency, energy, size or memory; {example}")
-            })?;
+        let kind: CostKind =
+            word.trim().parse().map_err(|told| format!("budget {told}; {example}"))?;
         let value = value.trim();
         let units = match kind {
             CostKind::Latency => SECONDS,

@@ -23,9 +23,8 @@ use crate::{
     runner,
     service::{
         helper::{self, Helped},
-        problem::Problem,
+        problem::{Problem, unwritable},
         results::EpisodeChoice,
-        searches::unwritable,
         state::App,
     },
 };

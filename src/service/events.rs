@@ -2,19 +2,19 @@
 //!
 //! Source: HTML Living Standard, server-sent events.
 
-use std::{collections::VecDeque, convert::Infallible, sync::Arc, time::Duration};
+use std::{convert::Infallible, fmt::Write as _, sync::Arc, time::Duration};
 
 use axum::{
+    body::{Body, Bytes},
     extract::{Path, State},
-    http::{HeaderMap, StatusCode},
-    response::sse,
+    http::{HeaderMap, StatusCode, header},
+    response::{IntoResponse as _, Response},
 };
 use serde_json::json;
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, broadcast},
     time::sleep,
 };
-use tokio_stream::Stream;
 
 use crate::{
     domain::RunId,
@@ -37,25 +37,61 @@ const N_LOG_LINES: u32 = 50;
 /// Streams at once.
 const N_STREAMS: usize = 1024;
 
+/// Looks whose news are kept for who is slow to listen; who is slower reads the database.
+const N_KEPT: usize = 64;
+
+/// How long a stream is silent at most: a connection that is gone is noticed, and proxies see that
+/// it is in use.
+const SILENCE: Duration = Duration::from_secs(15);
+
+/// A comment, which every reader of events skips.
+const STILL_HERE: &[u8] = b":\n\n";
+
 /// Hands events to all who listen.
 #[derive(Debug)]
 pub struct Hub {
-    sender: broadcast::Sender<Arc<Told>>,
+    sender: broadcast::Sender<Arc<News>>,
     streams: Arc<Semaphore>,
 }
 
-/// An event in the words of a stream.
-#[derive(Debug, Clone)]
-pub struct Told {
+/// What one look found, put into the words of a stream once for all who listen.
+#[derive(Debug)]
+struct News {
+    told: Vec<Told>,
+    /// The words of all, one after the other.
+    text: Bytes,
+}
+
+#[derive(Debug)]
+struct Told {
     id: i64,
     search: RunId,
-    name: &'static str,
-    data: String,
+    /// Its part of the text.
+    text: Bytes,
+}
+
+impl News {
+    fn new(events: &[Event]) -> Self {
+        let mut text = String::new();
+        let ends: Vec<usize> = events
+            .iter()
+            .map(|event| {
+                tell(&mut text, event.search, &event.kind, Some(event.id));
+                text.len()
+            })
+            .collect();
+        let text = Bytes::from(text);
+        let begins = std::iter::once(&0).chain(&ends);
+        let parts = begins.zip(&ends).map(|(&begin, &end)| text.slice(begin..end));
+        let told = events.iter().zip(parts);
+        let told = told.map(|(event, text)| Told { id: event.id, search: event.search, text });
+        Self { told: told.collect(), text }
+    }
 }
 
 impl Hub {
     pub fn new() -> Self {
-        let (sender, _) = broadcast::channel(4096);
+        let (sender, _) = broadcast::channel(N_KEPT);
         Self { sender, streams: Arc::new(Semaphore::new(N_STREAMS)) }
     }
 
@@ -78,10 +114,10 @@ pub async fn run(app: Arc<App>) {
         match app.store.events_after(last, None, N_AT_ONCE).await {
             Ok(found) => {
                 let is_all = found.events.len() < N_AT_ONCE as usize;
-                for event in &found.events {
-                    last = event.id;
+                if let Some(newest) = found.events.last() {
+                    last = newest.id;
                     // Nobody may be listening.
-                    let _ = app.hub.sender.send(Arc::new(told(event)));
+                    let _ = app.hub.sender.send(Arc::new(News::new(&found.events)));
                 }
                 if is_all {
                     sleep(LOOK).await;
@@ -109,10 +145,7 @@ pub async fn run(app: Arc<App>) {
 #[utoipa::path(get, path = "/api/v1/events", tag = "events",
     params(("Last-Event-ID" = Option<i64>, Header, description = "the last event that was seen")),
     responses((status = 200, content_type = "text/event-stream", description = "a stream without end")))]
-pub async fn all(
-    State(app): State<Arc<App>>,
-    headers: HeaderMap,
-) -> Result<sse::Sse<impl Stream<Item = Result<sse::Event, Infallible>> + use<>>, Problem> {
+pub async fn all(State(app): State<Arc<App>>, headers: HeaderMap) -> Result<Response, Problem> {
     stream(app, None, &headers).await
 }
 
@@ -125,7 +158,7 @@ pub async fn of_search(
     State(app): State<Arc<App>>,
     path: Result<Path<RunId>, axum::extract::rejection::PathRejection>,
     headers: HeaderMap,
-) -> Result<sse::Sse<impl Stream<Item = Result<sse::Event, Infallible>> + use<>>, Problem> {
+) -> Result<Response, Problem> {
     let Path(id) = path?;
     app.store.search(id).await?;
     stream(app, Some(id), &headers).await
@@ -135,7 +168,7 @@ async fn stream(
     app: Arc<App>,
     search: Option<RunId>,
     headers: &HeaderMap,
-) -> Result<sse::Sse<impl Stream<Item = Result<sse::Event, Infallible>> + use<>>, Problem> {
+) -> Result<Response, Problem> {
     let permit = app.hub.streams.clone().try_acquire_owned().map_err(|_| {
         Problem::new(StatusCode::SERVICE_UNAVAILABLE, "too many event streams are open")
             .retry_after(10)
@@ -143,11 +176,10 @@ async fn stream(
     let newest = app.store.newest_event().await?;
     let asked = headers.get("last-event-id").and_then(|id| id.to_str().ok()?.trim().parse().ok());
     // Who comes for the first time sees where it stands; without a number, for they lie behind.
-    let mut waiting = VecDeque::new();
+    let mut waiting = String::new();
     if let (Some(search), None) = (search, asked) {
         for line in app.store.last_log(search, N_LOG_LINES).await? {
-            let (name, data) = words(search, &EventKind::Log { line });
-            waiting.push_back(sse::Event::default().event(name).data(data));
+            tell(&mut waiting, search, &EventKind::Log { line }, None);
         }
     }
     // Listening before reading: nothing falls between what is stored and what comes.
@@ -157,20 +189,18 @@ async fn stream(
         // A number from another database is of no use.
         last: asked.filter(|id| (0..=newest).contains(id)).unwrap_or(newest),
         is_behind: asked.is_some_and(|id| id != newest),
-        waiting,
+        waiting: Bytes::from(waiting),
         receiver,
         app,
         _permit: permit,
     };
-    let events = told_by(listener);
-    Ok(sse::Sse::new(events).keep_alive(sse::KeepAlive::new().interval(Duration::from_secs(15))))
-}
-
-fn told_by(listener: Listener) -> impl Stream<Item = Result<sse::Event, Infallible>> {
-    futures_util::stream::unfold(listener, |mut listener| async move {
-        let event = listener.next().await?;
-        Some((Ok(event), listener))
-    })
+    let told = futures_util::stream::unfold(listener, |mut listener| async move {
+        let text = listener.next().await?;
+        Some((Ok::<_, Infallible>(text), listener))
+    });
+    let headers =
+        [(header::CONTENT_TYPE, "text/event-stream"), (header::CACHE_CONTROL, "no-cache")];
+    Ok((headers, Body::from_stream(told)).into_response())
 }
 
 struct Listener {
@@ -180,38 +210,49 @@ struct Listener {
     last: i64,
     /// Whether the database has to be asked before listening on.
     is_behind: bool,
-    waiting: VecDeque<sse::Event>,
-    receiver: broadcast::Receiver<Arc<Told>>,
+    /// What is to be told before listening on.
+    waiting: Bytes,
+    receiver: broadcast::Receiver<Arc<News>>,
     _permit: OwnedSemaphorePermit,
 }
 
 impl Listener {
-    /// None once the service stops.
-    async fn next(&mut self) -> Option<sse::Event> {
+    /// One or more events; none once the service stops.
+    async fn next(&mut self) -> Option<Bytes> {
         loop {
-            if let Some(event) = self.waiting.pop_front() {
-                return Some(event);
+            if !self.waiting.is_empty() {
+                return Some(std::mem::take(&mut self.waiting));
             }
             if self.is_behind {
                 self.catch_up().await;
                 continue;
             }
-            let told = tokio::select! {
-                told = self.receiver.recv() => told,
+            let news = tokio::select! {
+                news = self.receiver.recv() => news,
+                () = sleep(SILENCE) => return Some(Bytes::from_static(STILL_HERE)),
                 () = self.app.stopping.wait() => return None,
             };
-            match told {
-                Ok(told) if told.id <= self.last => {}
-                Ok(told) => {
-                    self.last = told.id;
-                    if self.search.is_none_or(|search| search == told.search) {
-                        return Some(worded(&told));
-                    }
-                }
+            match news {
+                Ok(news) => self.waiting = self.not_yet_told(&news),
                 Err(broadcast::error::RecvError::Lagged(_)) => self.is_behind = true,
                 Err(broadcast::error::RecvError::Closed) => return None,
             }
         }
+    }
+
+    /// What of the news is new here and asked for.
+    fn not_yet_told(&mut self, news: &News) -> Bytes {
+        let is_all_new = news.told.first().is_some_and(|told| told.id > self.last);
+        let new = news.told.iter().filter(|told| told.id > self.last);
+        let text = match self.search {
+            None if is_all_new => news.text.clone(),
+            search => {
+                let asked = new.filter(|told| search.is_none_or(|search| search == told.search));
+                Bytes::from_iter(asked.flat_map(|told| told.text.iter().copied()))
+            }
+        };
+        self.last = news.told.last().map_or(self.last, |told| told.id.max(self.last));
+        text
     }
 
     async fn catch_up(&mut self) {
@@ -220,29 +261,28 @@ impl Listener {
                 if found.missed {
                     let newest = self.app.store.newest_event().await.unwrap_or(self.last);
                     self.last = newest;
-                    let reset = sse::Event::default().event("reset").data("{}");
-                    self.waiting.push_back(reset.id(newest.to_string()));
+                    self.waiting =
+                        Bytes::from(format!("event: reset\ndata: {{}}\nid: {newest}\n\n"));
                     self.is_behind = false;
                     return;
                 }
                 self.is_behind = found.events.len() == N_AT_ONCE as usize;
-                for event in &found.events {
-                    self.last = event.id;
-                    self.waiting.push_back(worded(&told(event)));
-                }
+                self.last = found.events.last().map_or(self.last, |event| event.id);
+                self.waiting = News::new(&found.events).text;
             }
             Err(_) => sleep(Duration::from_secs(1)).await,
         }
     }
 }
 
-fn worded(told: &Told) -> sse::Event {
-    sse::Event::default().event(told.name).id(told.id.to_string()).data(&told.data)
-}
-
-fn told(event: &Event) -> Told {
-    let (name, data) = words(event.search, &event.kind);
-    Told { id: event.id, search: event.search, name, data }
+/// Writes an event in the words of a stream.
+///
+/// - `id`: what a client that comes back names; none of what lies behind where it begins
+fn tell(text: &mut String, search: RunId, kind: &EventKind, id: Option<i64>) {
+    let (name, data) = words(search, kind);
+    let id = id.map_or_else(String::new, |id| format!("id: {id}\n"));
+    // JSON has no line breaks.
+    let _ = write!(text, "event: {name}\n{id}data: {data}\n\n");
 }
 
 /// What an event is called, and its data.
@@ -271,7 +311,13 @@ fn words(search: RunId, kind: &EventKind) -> (&'static str, String) {
         }
         EventKind::Log { line } => {
             let line: serde_json::Value = serde_json::from_str(line).unwrap_or_default();
-            ("log", json!({ "search": search, "level": line["level"], "message": line["message"] }))
+            let (level, message) = (&line["level"], &line["message"]);
+            // Lines of earlier versions have no time.
+            let mut data = json!({ "search": search, "level": level, "message": message });
+            if let Some(time) = line.get("time") {
+                data["time"] = time.clone();
+            }
+            ("log", data)
         }
         EventKind::Deleted => ("deleted", json!({ "search": search })),
     };

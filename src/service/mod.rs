@@ -21,6 +21,7 @@ mod searches;
 mod serve;
 mod settings;
 mod state;
+mod submissions;
 mod uploads;
 mod wire;
 mod workers;

@@ -195,3 +195,24 @@ impl From<PathRejection> for Problem {
         }
     }
 }
+
+/// A file beside the database that could not be written.
+pub fn unwritable(error: std::io::Error) -> Problem {
+    tracing::error!(%error, "the state folder cannot be written");
+    let told = match error.kind() {
+        std::io::ErrorKind::StorageFull => "the disk of the service is full; try again later",
+        _ => "the service cannot write to its folder; its log says why",
+    };
+    Problem::new(StatusCode::SERVICE_UNAVAILABLE, told).retry_after(10)
+}
+
+/// A search that waits has found nothing yet.
+///
+/// # Errors
+/// All but that there is no run.
+pub fn or_none_yet<T: Default>(found: Result<T, StoreError>) -> Result<T, Problem> {
+    match found {
+        Err(StoreError::UnknownRun { .. }) => Ok(T::default()),
+        found => Ok(found?),
+    }
+}

@@ -18,14 +18,13 @@ use crate::{
     domain::{BitwidthPolicy, CostKind, LayerDescription, RunId},
     runner::{self, LayeredPolicy, RunnerError},
     service::{
-        problem::Problem,
+        problem::{Problem, or_none_yet},
         state::App,
         wire::{
             Change, ComparedSearch, Comparison, Episode, EpisodeList, Front, FrontPoint,
             LayerWidths, PointColumns, Points, PolicyLayer, PolicyLayers, SCHEMA, Summary, unit,
         },
     },
-    store::StoreError,
 };
 
 /// Episodes of one answer at most.
@@ -70,19 +69,11 @@ pub async fn episodes(
             return Err(Problem::bad_request(format!("order={other:?} is not asc or desc")));
         }
     };
-    let search = app.store.search(id).await?;
+    let aim = app.store.aim(id).await?;
     let found = app.store.episodes_from(id, query.offset.unwrap_or(0), limit, descending).await;
     let (total, records) = or_none_yet(found)?;
-    let episodes = records.iter().map(|record| Episode::new(record, search.measure)).collect();
+    let episodes = records.iter().map(|record| Episode::new(record, aim.measure)).collect();
     Ok(Json(EpisodeList { schema: SCHEMA, total: total.into(), episodes }))
-}
-
-/// A search that waits has found nothing yet.
-fn or_none_yet<T: Default>(found: Result<T, StoreError>) -> Result<T, Problem> {
-    match found {
-        Err(StoreError::UnknownRun { .. }) => Ok(T::default()),
-        found => Ok(found?),
-    }
 }
 
 #[derive(Debug, Deserialize, IntoParams)]
@@ -97,9 +88,7 @@ pub struct PointQuery {
 }
 
 fn cost_kind(text: &str) -> Result<CostKind, Problem> {
-    CostKind::ALL.into_iter().find(|kind| kind.word() == text).ok_or_else(|| {
-        Problem::bad_request(format!("cost={text:?} is not latency, energy, size or memory"))
-    })
+    text.parse().map_err(|told| Problem::bad_request(format!("cost={told}")))
 }
 
 /// Episodes for a plot of quality against a cost
@@ -120,14 +109,9 @@ pub async fn points(
     let search = app.store.search(id).await?;
     let kind = asked.or(search.objective).unwrap_or(CostKind::Latency);
     let (total, found) = or_none_yet(app.store.points(id, kind, max).await)?;
-    let run = match app.store.run(id).await {
-        Ok(run) => Some(run.description),
-        Err(StoreError::UnknownRun { .. }) => None,
-        Err(error) => return Err(error.into()),
-    };
-    let limits = run.iter().flat_map(|run| &run.budgets).filter(|budget| budget.kind == kind);
+    let outline = or_none_yet(app.store.outline(id).await)?;
+    let limits = outline.budgets.iter().filter(|budget| budget.kind == kind);
     let limit = limits.map(|budget| budget.limit).reduce(f64::min);
-    let layers: &[LayerDescription] = run.as_ref().map_or(&[], |run| &run.layers);
     let mut points = PointColumns::default();
     let drawn = found.into_iter().filter(|point| point.cost.is_finite());
     for point in drawn {
@@ -137,7 +121,7 @@ pub async fn points(
         points.kind.push(point.kind.word());
         points.feasible.push(point.feasible);
         points.front.push(point.on_front);
-        points.uniform.push(point.policy.and_then(|policy| uniform(&policy, layers)));
+        points.uniform.push(point.policy.and_then(|policy| uniform(&policy, &outline.layers)));
     }
     Ok(Json(Points {
         schema: SCHEMA,
@@ -169,14 +153,14 @@ pub async fn front(
     id: Result<Path<RunId>, PathRejection>,
 ) -> Result<Json<Front>, Problem> {
     let Path(id) = id?;
-    let search = app.store.search(id).await?;
+    let aim = app.store.aim(id).await?;
     let records = or_none_yet(app.store.front(id).await)?;
     Ok(Json(Front {
         schema: SCHEMA,
         id,
-        objective: search.objective.map(|kind| kind.to_string()),
-        measure: search.measure.to_string(),
-        front: records.iter().map(|record| Episode::new(record, search.measure)).collect(),
+        objective: aim.objective.map(|kind| kind.to_string()),
+        measure: aim.measure.to_string(),
+        front: records.iter().map(|record| Episode::new(record, aim.measure)).collect(),
     }))
 }
 
@@ -312,7 +296,7 @@ pub async fn compare(
         };
         let mut layers = Vec::new();
         if let Some(best) = &search.best {
-            let names = app.store.run(id).await?.description.layers;
+            let names = app.store.outline(id).await?.layers;
             let record = app.store.episode(id, best.episode).await?;
             layers.extend(names.into_iter().zip(record.policy.layers()).map(|(layer, bits)| {
                 let (weight, activation) = (bits.weight.get(), bits.activation.get());

@@ -16,7 +16,7 @@ use utoipa_swagger_ui::SwaggerUi;
 
 use crate::service::{
     drawings, events, guard, metrics, pages, problem::Problem, profiles, results, searches,
-    state::App, uploads,
+    state::App, submissions, uploads,
 };
 
 #[derive(utoipa::OpenApi)]
@@ -41,7 +41,7 @@ struct Description;
 /// Routes that answer within the time a request has.
 fn quick() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::new()
-        .routes(routes!(searches::list, searches::submit))
+        .routes(routes!(searches::list, submissions::submit))
         .routes(routes!(searches::show, searches::annotate, searches::delete))
         .routes(routes!(searches::cancel))
         .routes(routes!(searches::pause))

@@ -23,8 +23,7 @@ use crate::{
     service::{
         access::Caller,
         helper::{self, Helped},
-        problem::Problem,
-        searches::unwritable,
+        problem::{Problem, unwritable},
         state::App,
         wire::{DataList, ListedData, ListedModel, ModelList, SCHEMA, Uploaded},
     },

@@ -12,7 +12,6 @@ use super::{
     Store, StoreError,
     error::At,
     lease::{Heartbeat, Held, Lease},
-    owner::Owner,
     rows::{SqlxResult, json, word},
 };
 use crate::domain::{Budget, CostKind, JobTicket, Measure, RunDescription, RunId, RunState};
@@ -118,7 +117,7 @@ impl Store {
             .ok_or_else(|| StoreError::UnknownRun { path: path.to_owned(), run })?;
         let state = word(&row, "state", RunState::ALL, RunState::word).at(path)?;
         let lease = Lease::of(&row).at(path)?;
-        if state == RunState::Running && lease.is_alive(&Owner::this_process()) {
+        if state == RunState::Running && lease.is_alive() {
             return Err(StoreError::StillRunning {
                 run,
                 host: lease.owner.host,
@@ -137,13 +136,16 @@ impl Store {
 
     /// Runs that are stored as running although their process is gone: they were killed.
     pub(super) async fn abandoned(&self) -> Result<Vec<RunId>, StoreError> {
-        let here = Owner::this_process();
-        let rows = sqlx::query("SELECT * FROM runs WHERE state = 'running'")
-            .fetch_all(&self.inner.readers)
-            .await
-            .at(self.path())?;
+        let rows = sqlx::query(
+            "SELECT id, owner_host, owner_process_space, owner_process_id,
+                 owner_process_start_ticks, heartbeat_unix_ms
+             FROM runs WHERE state = 'running'",
+        )
+        .fetch_all(&self.inner.readers)
+        .await
+        .at(self.path())?;
         let leases = rows.iter().map(Lease::of).collect::<SqlxResult<Vec<_>>>().at(self.path())?;
-        let gone = leases.into_iter().filter(|lease| !lease.is_alive(&here));
+        let gone = leases.into_iter().filter(|lease| !lease.is_alive());
         Ok(gone.map(|lease| lease.id).collect())
     }
 }

@@ -69,16 +69,32 @@ impl Store {
     /// The episodes that meet the budgets and that no other such episode beats in both the
     /// objective's cost and quality, by rising cost.
     pub async fn front(&self, run: RunId) -> Result<Vec<EpisodeRecord>, StoreError> {
-        self.require_run(run).await?;
+        // As the view pareto_front has it, by steps: from the cheapest episode to the next one by
+        // cost that is better, along an index in this order.
         let rows = sqlx::query(
-            "SELECT episodes.* FROM pareto_front
-             JOIN episodes ON run_id = run AND episode_index = episode
-             WHERE run = ? ORDER BY pareto_front.objective_cost",
+            "WITH RECURSIVE front (number, cost, reached) AS (
+                 SELECT * FROM (
+                     SELECT rowid, objective_cost, quality FROM episodes
+                     WHERE run_id = ?1 AND meets_budgets = 1 AND stopped_after_images IS NULL
+                         AND quality IS NOT NULL AND objective_cost IS NOT NULL
+                     ORDER BY objective_cost, quality DESC, episode_index LIMIT 1)
+                 UNION ALL
+                 SELECT next.rowid, next.objective_cost, next.quality
+                 FROM front JOIN episodes AS next ON next.rowid = (
+                     SELECT rowid FROM episodes
+                     WHERE run_id = ?1 AND meets_budgets = 1 AND stopped_after_images IS NULL
+                         AND objective_cost >= front.cost AND quality > front.reached
+                     ORDER BY objective_cost, quality DESC, episode_index LIMIT 1))
+             SELECT episodes.* FROM front CROSS JOIN episodes ON episodes.rowid = number
+             ORDER BY cost",
         )
         .bind(run)
         .fetch_all(&self.inner.readers)
         .await
         .at(self.path())?;
+        if rows.is_empty() {
+            self.require_run(run).await?;
+        }
         rows.iter().map(episode).collect::<SqlxResult<_>>().at(self.path())
     }
 

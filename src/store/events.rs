@@ -110,7 +110,7 @@ impl Store {
              LEFT JOIN runs ON runs.id = events.search_id
              LEFT JOIN jobs ON jobs.id = events.search_id
              WHERE events.id > ?1 AND (?2 IS NULL OR events.search_id = ?2)
-             ORDER BY events.id LIMIT ?3",
+             ORDER BY events.id LIMIT 0 + ?3",
         )
         .bind(after)
         .bind(search)
@@ -139,14 +139,19 @@ impl Store {
         Ok(lines)
     }
 
-    /// Keeps a line of a search's log for those who watch it.
+    /// Keeps a line of a search's log for those who watch it, with the time: `time`, UTC, RFC 3339.
+    ///
+    /// - `line`: a JSON object
     pub async fn add_log(&self, search: RunId, line: &str) -> Result<(), StoreError> {
-        sqlx::query("INSERT INTO events (search_id, kind, detail) VALUES (?, 'log', ?)")
-            .bind(search)
-            .bind(line.to_owned())
-            .execute(self.writer()?)
-            .await
-            .at(self.path())?;
+        sqlx::query(
+            "INSERT INTO events (search_id, kind, detail)
+             VALUES (?, 'log', json_set(?, '$.time', strftime('%Y-%m-%dT%H:%M:%fZ', 'now')))",
+        )
+        .bind(search)
+        .bind(line.to_owned())
+        .execute(self.writer()?)
+        .await
+        .at(self.path())?;
         Ok(())
     }
 

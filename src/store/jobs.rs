@@ -7,7 +7,6 @@ use super::{
     Store, StoreError,
     error::At,
     lease::{Held, Lease, now_unix_ms},
-    owner::Owner,
     rows::{SqlxResult, to_json, word},
 };
 use crate::{
@@ -369,26 +368,26 @@ async fn insert_row(
 
 /// Runs of open jobs that a live process still works on, such as one whose service was killed.
 async fn busy_runs(connection: &mut SqliteConnection) -> SqlxResult<Vec<RunId>> {
-    let here = Owner::this_process();
     let rows = sqlx::query(
-        "SELECT runs.* FROM runs JOIN jobs ON jobs.id = runs.id
+        "SELECT runs.id, runs.owner_host, runs.owner_process_space, runs.owner_process_id,
+             runs.owner_process_start_ticks, runs.heartbeat_unix_ms
+         FROM runs JOIN jobs ON jobs.id = runs.id
          WHERE runs.state = 'running' AND jobs.state IN ('queued', 'running')",
     )
     .fetch_all(connection)
     .await?;
     let leases = rows.iter().map(Lease::of).collect::<SqlxResult<Vec<_>>>()?;
-    Ok(leases.into_iter().filter(|lease| lease.is_alive(&here)).map(|lease| lease.id).collect())
+    Ok(leases.into_iter().filter(|lease| lease.is_alive()).map(|lease| lease.id).collect())
 }
 
 /// A job whose holder is gone, else the one whose turn it is.
 async fn next_job(connection: &mut SqliteConnection, busy: &[RunId]) -> SqlxResult<Option<JobId>> {
-    let here = Owner::this_process();
     let rows = sqlx::query("SELECT * FROM jobs WHERE state = 'running' ORDER BY id")
         .fetch_all(&mut *connection)
         .await?;
     for row in &rows {
         let lease = Lease::of(row)?;
-        if lease.is_alive(&here) || busy.contains(&lease.id) {
+        if lease.is_alive() || busy.contains(&lease.id) {
             continue;
         }
         match wanted(row)? {

@@ -50,8 +50,8 @@ impl Held {
         sqlx::query(statement)
             .bind(id)
             .bind(number)
-            .bind(owner.host)
-            .bind(owner.process_space)
+            .bind(owner.host.as_str())
+            .bind(owner.process_space.as_str())
             .bind(owner.process_id)
             .bind(owner.start_ticks)
             .bind(now_unix_ms())
@@ -131,8 +131,8 @@ impl Lease {
         })
     }
 
-    pub fn is_alive(&self, here: &Owner) -> bool {
-        self.age < LEASE && !self.owner.is_gone(here)
+    pub fn is_alive(&self) -> bool {
+        self.age < LEASE && !self.owner.is_gone(Owner::this_process())
     }
 }
 

@@ -73,12 +73,11 @@ impl FromStr for RunSort {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let cost = || CostKind::ALL.into_iter().find(|kind| kind.word() == text);
         match text {
             "id" => Ok(RunSort::Id),
             "created" => Ok(RunSort::Created),
             "accuracy" | "quality" => Ok(RunSort::Quality),
-            _ => cost().map(RunSort::Cost).ok_or_else(|| {
+            _ => text.parse().map(RunSort::Cost).map_err(|_| {
                 format!(
                     "{text:?} is no order; id, created, accuracy, latency, energy, size or memory is"
                 )
@@ -140,7 +139,7 @@ impl Store {
         let mut select = self.summaries().await?;
         narrow(&mut select, query);
         let column = query.sort.column();
-        let direction = if query.descending { "DESC" } else { "ASC" };
+        let direction = direction(query.descending);
         select.push(format_args!(" ORDER BY {column} {direction} NULLS LAST, run {direction}"));
         if let Some(limit) = query.limit {
             select.push(" LIMIT ").push_bind(limit);
@@ -209,15 +208,6 @@ fn narrow(select: &mut QueryBuilder<Sqlite>, query: &RunQuery) {
 }
 
 fn summary(row: &SqliteRow) -> SqlxResult<RunSummary> {
-    let best: Option<u32> = row.try_get("best_episode")?;
-    let best = best.map(|episode| {
-        Ok::<_, sqlx::Error>(BestSummary {
-            episode,
-            quality: row.try_get("quality")?,
-            test_quality: row.try_get("test_quality")?,
-            cost: cost(row, "")?,
-        })
-    });
     Ok(RunSummary {
         run: row.try_get("run")?,
         created_at: row.try_get("created_at")?,
@@ -237,7 +227,22 @@ fn summary(row: &SqliteRow) -> SqlxResult<RunSummary> {
         float_quality: row.try_get("float_quality")?,
         float_test_quality: row.try_get("float_test_quality")?,
         eight_bit_cost: cost(row, "eight_bit_")?,
-        best: best.transpose()?,
+        best: best_summary(row)?,
         error: row.try_get("error")?,
     })
+}
+
+/// The best policy in a row of `run_summary` or `searches`.
+pub(super) fn best_summary(row: &SqliteRow) -> SqlxResult<Option<BestSummary>> {
+    let Some(episode) = row.try_get("best_episode")? else { return Ok(None) };
+    Ok(Some(BestSummary {
+        episode,
+        quality: row.try_get("quality")?,
+        test_quality: row.try_get("test_quality")?,
+        cost: cost(row, "")?,
+    }))
+}
+
+pub(super) const fn direction(descending: bool) -> &'static str {
+    if descending { "DESC" } else { "ASC" }
 }

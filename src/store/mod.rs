@@ -7,6 +7,7 @@ mod artifacts;
 mod blocking;
 mod checkpoints;
 mod claims;
+mod completed;
 mod episodes;
 mod error;
 mod evaluations;
@@ -51,8 +52,8 @@ pub use maintenance::{Backup, DatabaseCheck, Vacuumed};
 pub use measurements::{StoredSubject, SubjectId};
 pub use points::Point;
 pub use run_sensitivities::RunSensitivities;
-pub use runs::Run;
-pub use searches::{SearchPage, SearchQuery, SearchSummary};
+pub use runs::{Run, RunOutline};
+pub use searches::{SearchAim, SearchPage, SearchQuery, SearchSummary};
 pub use tokens::{Scope, TokenRecord};
 pub use tunings::{TuningClaim, TuningStep};
 pub use uploads::{Upload, UploadKind};
@@ -73,6 +74,7 @@ struct Inner {
     writer: Option<SqlitePool>,
     readers: SqlitePool,
     claims: claims::HeldClaims,
+    completed: completed::CompletedSearches,
     /// The job that this process works on, where it is a service's worker: the run it makes or
     /// goes on with is the job's, and only while the job is.
     ticket: Option<JobTicket>,

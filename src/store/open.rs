@@ -18,6 +18,7 @@ use sqlx::{
 use super::{
     BUSY_TIMEOUT, Inner, RETRY, Store, StoreError, WRITE_PATIENCE,
     claims::HeldClaims,
+    completed::CompletedSearches,
     error::{self, At},
     evaluations::Signals,
 };
@@ -65,8 +66,9 @@ impl Store {
             .max_connections(N_READERS)
             .connect_lazy_with(options.read_only(true));
         let claims = HeldClaims::default();
-        let signals = Signals::default();
-        let inner = Inner { path, writer: Some(writer), readers, claims, ticket, signals };
+        let (completed, signals) = (CompletedSearches::default(), Signals::default());
+        let inner =
+            Inner { path, writer: Some(writer), readers, claims, completed, ticket, signals };
         let store = Self { inner: Arc::new(inner) };
         match store.prepare().await {
             Ok(()) => Ok(store),
@@ -113,8 +115,8 @@ impl Store {
         let readers =
             SqlitePoolOptions::new().max_connections(N_READERS).connect_lazy_with(options);
         let claims = HeldClaims::default();
-        let signals = Signals::default();
-        let inner = Inner { path, writer: None, readers, claims, ticket: None, signals };
+        let (completed, signals) = (CompletedSearches::default(), Signals::default());
+        let inner = Inner { path, writer: None, readers, claims, completed, ticket: None, signals };
         Ok((Self { inner: Arc::new(inner) }, schema))
     }
 

@@ -1,6 +1,6 @@
 //! Which process works on a run, and whether it is still there.
 
-use std::{fs, process};
+use std::{fs, process, sync::LazyLock};
 
 /// A process, as another one can recognise it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,7 +15,13 @@ pub(super) struct Owner {
 }
 
 impl Owner {
-    pub fn this_process() -> Self {
+    /// Read from the system once: a process stays what it is.
+    pub fn this_process() -> &'static Self {
+        static THIS: LazyLock<Owner> = LazyLock::new(Owner::read_this_process);
+        &THIS
+    }
+
+    fn read_this_process() -> Self {
         let read = |path| fs::read_to_string(path).map(|text| text.trim().to_owned()).ok();
         let namespace = fs::read_link("/proc/self/ns/pid").ok();
         Self {
@@ -63,26 +69,26 @@ mod tests {
     #[test]
     fn a_process_is_gone_once_killed_even_before_its_parent_looks() {
         let here = Owner::this_process();
-        assert!(!here.is_gone(&here));
+        assert!(!here.is_gone(here));
         let mut child = process::Command::new("sleep").arg("60").spawn().unwrap();
         let ticks = start_ticks(&child.id().to_string()).unwrap();
         let owner = Owner { process_id: child.id(), start_ticks: ticks, ..here.clone() };
-        assert!(!owner.is_gone(&here));
+        assert!(!owner.is_gone(here));
         child.kill().unwrap();
         // The signal takes a moment to arrive; waiting for the child would reap it.
         while start_ticks(&child.id().to_string()).is_some() {
             std::thread::yield_now();
         }
-        assert!(owner.is_gone(&here));
+        assert!(owner.is_gone(here));
         child.wait().unwrap();
-        assert!(owner.is_gone(&here));
+        assert!(owner.is_gone(here));
     }
 
     #[test]
     fn an_id_that_was_given_to_another_process_is_gone() {
         let here = Owner::this_process();
         let earlier = Owner { start_ticks: here.start_ticks - 1, ..here.clone() };
-        assert!(earlier.is_gone(&here));
+        assert!(earlier.is_gone(here));
     }
 
     #[test]
@@ -90,7 +96,7 @@ mod tests {
         let here = Owner::this_process();
         for space in ["", "another boot pid:[1]"] {
             let elsewhere = Owner { process_space: space.into(), start_ticks: 1, ..here.clone() };
-            assert!(!elsewhere.is_gone(&here), "{space:?}");
+            assert!(!elsewhere.is_gone(here), "{space:?}");
         }
     }
 }

@@ -15,9 +15,17 @@ use super::{
     },
 };
 use crate::domain::{
-    CostKind, LayerDescription, Measure, Quality, RunDescription, RunId, RunResult, RunState,
-    Strategy,
+    Budget, CostKind, LayerDescription, Measure, Quality, RunDescription, RunId, RunResult,
+    RunState, Strategy,
 };
+
+/// What a run may cost, and the layers it chooses bits for; never changes.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct RunOutline {
+    pub budgets: Vec<Budget>,
+    /// In the order of every policy.
+    pub layers: Vec<LayerDescription>,
+}
 
 /// Everything about one run but its episodes.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -167,6 +175,27 @@ impl Store {
         Ok(found)
     }
 
+    /// A small part of [`Self::run`], for what is asked often.
+    ///
+    /// # Errors
+    /// [`StoreError::UnknownRun`].
+    pub async fn outline(&self, run: RunId) -> Result<RunOutline, StoreError> {
+        let path = self.path();
+        let row = sqlx::query(
+            "SELECT budgets, (SELECT json_group_array(json_object('name', name, 'kind', kind,
+                 'macs', macs, 'weights', weights, 'pinned', iif(pinned, json('true'), json('false'))))
+                 FROM (SELECT * FROM layers WHERE run_id = runs.id ORDER BY layer_index)) AS layers
+             FROM runs WHERE id = ?",
+        )
+        .bind(run)
+        .fetch_optional(&self.inner.readers)
+        .await
+        .at(path)?
+        .ok_or_else(|| StoreError::UnknownRun { path: path.to_owned(), run })?;
+        let (budgets, layers) = (json(&row, "budgets").at(path)?, json(&row, "layers").at(path)?);
+        Ok(RunOutline { budgets, layers })
+    }
+
     /// Deletes a run with its episodes, checkpoint and artifact list; files stay.
     ///
     /// # Errors
@@ -222,8 +251,8 @@ async fn insert_run(
     .bind(integer(description.eight_bit_cost.peak_memory_bytes)?)
     .bind(to_json(&description.config)?)
     .bind(evaluation_key.to_owned())
-    .bind(owner.host)
-    .bind(owner.process_space)
+    .bind(owner.host.as_str())
+    .bind(owner.process_space.as_str())
     .bind(owner.process_id)
     .bind(owner.start_ticks)
     .bind(now_unix_ms())

@@ -1,10 +1,14 @@
 //! Searches in overview, whether they wait, run or have ended, and who began them.
 
+use std::collections::HashMap;
+
+use serde::Deserialize;
 use sqlx::{QueryBuilder, Row, Sqlite, sqlite::SqliteRow};
 
 use super::{
     BestSummary, RunSort, Store, StoreError,
     error::At,
+    list::{best_summary, direction},
     rows::{SqlxResult, cost, json, to_json, word},
     runs::budget_requests,
 };
@@ -13,7 +17,6 @@ use crate::domain::{BudgetRequest, Cost, CostKind, JobState, Measure, RunId, Str
 /// Which searches to list, in which order, from where.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct SearchQuery {
-    pub search: Option<RunId>,
     pub state: Option<JobState>,
     /// Name inside the hardware profile, exact.
     pub profile: Option<String>,
@@ -68,6 +71,15 @@ pub struct SearchSummary {
     pub note: String,
 }
 
+/// What a search is about: a small part of [`SearchSummary`]; never changes once it runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SearchAim {
+    /// What it maximizes.
+    pub measure: Measure,
+    /// The cost its front is drawn against; known once it runs.
+    pub objective: Option<CostKind>,
+}
+
 /// Part of a list.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct SearchPage {
@@ -78,46 +90,104 @@ pub struct SearchPage {
 
 impl Store {
     pub async fn searches(&self, query: &SearchQuery) -> Result<SearchPage, StoreError> {
-        let path = self.path();
-        let abandoned = to_json(&self.abandoned().await?).at(path)?;
-        let mut connection = self.inner.readers.begin().await.at(path)?;
-        let mut count = current(&abandoned, "count(*)");
-        narrow(&mut count, query);
-        let total: i64 = count.build_query_scalar().fetch_one(&mut *connection).await.at(path)?;
-
         // Which ones first, then all about those alone: most columns are not worth asking of all.
-        let mut which = current(&abandoned, "search");
-        narrow(&mut which, query);
-        order(&mut which, query);
-        which.push(" LIMIT ").push_bind(query.limit);
-        which.push(" OFFSET ").push_bind(query.offset);
-        let numbers: Vec<RunId> =
-            which.build_query_scalar().fetch_all(&mut *connection).await.at(path)?;
-        let mut select = current(
-            &abandoned,
-            "*, (SELECT json_group_array(tag) FROM search_tags WHERE search_id = search) AS tags,
-             -- References come first, and are at most 64.
-             episodes - (SELECT count(*) FROM episodes AS reference
-                 WHERE reference.run_id = search AND reference.episode_index < 64
-                     AND reference.kind = 'reference') AS proposals",
-        );
-        select.push(" AND search IN (SELECT value FROM json_each(");
-        select.push_bind(to_json(&numbers).at(path)?).push("))");
-        order(&mut select, query);
-        let rows = select.build().fetch_all(&mut *connection).await.at(path)?;
-        let searches = rows.iter().map(summary).collect::<SqlxResult<_>>().at(path)?;
-        Ok(SearchPage { total: total.unsigned_abs(), searches })
+        let Found { total, page } = self.found(query).await?;
+        let kept: Vec<_> = page.iter().map(|listed| self.inner.completed.get(listed)).collect();
+        let is_new = page.iter().zip(&kept).filter(|(_, kept)| kept.is_none());
+        let new: Vec<RunId> = is_new.map(|(listed, _)| listed.search).collect();
+        let mut described: HashMap<RunId, SearchSummary> = HashMap::new();
+        if !new.is_empty() {
+            for search in self.described(&new).await? {
+                self.inner.completed.keep(&search);
+                described.insert(search.search, search);
+            }
+        }
+        let searches = page.iter().zip(kept);
+        // One that was deleted meanwhile is in neither.
+        let searches =
+            searches.filter_map(|(listed, kept)| kept.or_else(|| described.remove(&listed.search)));
+        Ok(SearchPage { total, searches: searches.collect() })
     }
 
     /// # Errors
     /// [`StoreError::UnknownRun`] where there is neither a job nor a run of this number.
     pub async fn search(&self, search: RunId) -> Result<SearchSummary, StoreError> {
-        let query = SearchQuery { search: Some(search), limit: 1, ..SearchQuery::default() };
-        let mut page = self.searches(&query).await?;
+        let described = self.described(&[search]).await?.pop();
+        described
+            .ok_or_else(|| StoreError::UnknownRun { path: self.path().to_owned(), run: search })
+    }
+
+    /// # Errors
+    /// [`StoreError::UnknownRun`] where there is neither a job nor a run of this number.
+    pub async fn aim(&self, search: RunId) -> Result<SearchAim, StoreError> {
         let path = self.path();
-        page.searches
-            .pop()
-            .ok_or_else(|| StoreError::UnknownRun { path: path.to_owned(), run: search })
+        let row = sqlx::query(
+            "SELECT measure, objective FROM runs WHERE id = ?1
+             UNION ALL SELECT measure, NULL FROM jobs WHERE id = ?1 LIMIT 1",
+        )
+        .bind(search)
+        .fetch_optional(&self.inner.readers)
+        .await
+        .at(path)?
+        .ok_or_else(|| StoreError::UnknownRun { path: path.to_owned(), run: search })?;
+        Ok(SearchAim {
+            measure: word(&row, "measure", Measure::ALL, Measure::word).at(path)?,
+            objective: objective(&row).at(path)?,
+        })
+    }
+
+    async fn found(&self, query: &SearchQuery) -> Result<Found, StoreError> {
+        let path = self.path();
+        let mut select = if query.is_plain() {
+            every_number(query.descending)
+        } else {
+            let abandoned = match query.state {
+                Some(JobState::Running | JobState::Paused) => self.abandoned().await?,
+                _ => Vec::new(),
+            };
+            narrowed(query, to_json(&abandoned).at(path)?)
+        };
+        // SQLite looks at numbers that stand alone here, and plans anew for every other one.
+        select.push(" LIMIT 0 + ").push_bind(query.limit);
+        select.push(" OFFSET 0 + ").push_bind(query.offset).push(")) AS page");
+        let row = select.build().fetch_one(&self.inner.readers).await.at(path)?;
+        let total: i64 = row.try_get("total").at(path)?;
+        Ok(Found { total: total.unsigned_abs(), page: json(&row, "page").at(path)? })
+    }
+
+    /// Those of these searches that there are, in no order.
+    async fn described(&self, searches: &[RunId]) -> Result<Vec<SearchSummary>, StoreError> {
+        let path = self.path();
+        let rows = sqlx::query(
+            "SELECT *, (SELECT note FROM search_notes WHERE search_id = search) AS note,
+                 (SELECT json_group_array(tag) FROM search_tags WHERE search_id = search) AS tags,
+                 episodes - (SELECT count(*) FROM episodes AS reference
+                     WHERE reference.run_id = search AND reference.kind = 'reference') AS proposals
+             FROM searches WHERE search IN (SELECT value FROM json_each(?))",
+        )
+        .bind(to_json(&searches).at(path)?)
+        .fetch_all(&self.inner.readers)
+        .await
+        .at(path)?;
+        let summaries = rows.iter().map(summary).collect::<SqlxResult<Vec<_>>>().at(path)?;
+        self.with_abandoned_paused(summaries).await
+    }
+
+    /// Runs of killed processes shown as what they are.
+    async fn with_abandoned_paused(
+        &self,
+        mut searches: Vec<SearchSummary>,
+    ) -> Result<Vec<SearchSummary>, StoreError> {
+        let may_be = |search: &SearchSummary| !search.is_job && search.state == JobState::Running;
+        if searches.iter().any(may_be) {
+            let abandoned = self.abandoned().await?;
+            for search in searches.iter_mut().filter(|search| may_be(search)) {
+                if abandoned.contains(&search.search) {
+                    search.state = JobState::Paused;
+                }
+            }
+        }
+        Ok(searches)
     }
 
     /// Deletes a search that nobody works on: job, run, episodes, tags.
@@ -165,35 +235,89 @@ impl Store {
     }
 }
 
-/// `SELECT … FROM searches WHERE true`, with runs of killed processes shown as what they are.
-fn current(abandoned: &str, columns: &'static str) -> QueryBuilder<Sqlite> {
-    let mut select = QueryBuilder::new("WITH abandoned AS (SELECT value AS run FROM json_each(");
-    select.push_bind(abandoned.to_owned()).push(
-        ")), current AS (
-            SELECT searches.*, note, CASE WHEN NOT is_job AND state = 'running' AND search IN abandoned
-                THEN 'paused' ELSE state END AS current_state
-            FROM searches LEFT JOIN search_notes ON search_id = search)
-         SELECT ",
+/// What a query finds.
+struct Found {
+    total: u64,
+    /// Those on its page, in its order.
+    page: Vec<Listed>,
+}
+
+/// What of a search may change although it is completed, and whether it is.
+#[derive(Debug, Deserialize)]
+pub(super) struct Listed {
+    pub search: RunId,
+    pub is_completed: bool,
+    pub note: Option<String>,
+    pub tags: Vec<String>,
+}
+
+/// `(SELECT … FROM (` of a page's searches, to go on with which ones.
+const LISTED: &str = "(SELECT json_group_array(json_object('search', search,
+         'is_completed', iif('completed' = coalesce(
+             (SELECT state FROM jobs INDEXED BY jobs_listed WHERE id = search),
+             (SELECT state FROM runs INDEXED BY runs_listed WHERE id = search)),
+             json('true'), json('false')),
+         'note', (SELECT note FROM search_notes WHERE search_id = search),
+         'tags', json((SELECT json_group_array(tag) FROM search_tags WHERE search_id = search))
+     )) FROM (";
+
+impl SearchQuery {
+    /// Whether it asks for all searches by their numbers.
+    fn is_plain(&self) -> bool {
+        let Self {
+            state,
+            profile,
+            model,
+            strategy,
+            tag,
+            text,
+            sort,
+            descending: _,
+            limit: _,
+            offset: _,
+        } = self;
+        (state, strategy, *sort) == (&None, &None, RunSort::Id)
+            && [profile, model, tag, text].into_iter().all(Option::is_none)
+    }
+}
+
+/// `SELECT total, (… ORDER BY`, to go on with `LIMIT`: straight from the keys.
+fn every_number(descending: bool) -> QueryBuilder<Sqlite> {
+    let mut select = QueryBuilder::new(
+        "SELECT (SELECT count(*) FROM runs) + (SELECT count(*) FROM jobs WHERE NOT EXISTS
+             (SELECT 1 FROM runs INDEXED BY runs_listed WHERE runs.id = jobs.id)) AS total, ",
     );
-    select.push(columns).push(" FROM current WHERE true");
+    select.push(LISTED);
+    select.push("SELECT id AS search FROM runs UNION SELECT id FROM jobs ORDER BY search ");
+    select.push(direction(descending));
     select
 }
 
-fn order(select: &mut QueryBuilder<Sqlite>, query: &SearchQuery) {
-    let column = match query.sort {
+/// The same of what the query narrows and orders.
+///
+/// - `abandoned`: JSON array of runs that are stored as running and are not
+fn narrowed(query: &SearchQuery, abandoned: String) -> QueryBuilder<Sqlite> {
+    let sorted = match query.sort {
         RunSort::Id => "search",
         sort => sort.column(),
     };
-    let direction = if query.descending { "DESC" } else { "ASC" };
-    select.push(format_args!(" ORDER BY {column} {direction} NULLS LAST, search {direction}"));
+    let direction = direction(query.descending);
+    let mut select = QueryBuilder::new("WITH found AS MATERIALIZED (SELECT search, ");
+    select.push(sorted).push(" AS sorted FROM search_keys WHERE true");
+    narrow(&mut select, query, abandoned);
+    select.push(") SELECT (SELECT count(*) FROM found) AS total, ").push(LISTED);
+    select.push("SELECT search FROM found ORDER BY sorted ");
+    select.push(direction).push(" NULLS LAST, search ").push(direction);
+    select
 }
 
-fn narrow(select: &mut QueryBuilder<Sqlite>, query: &SearchQuery) {
-    if let Some(search) = query.search {
-        select.push(" AND search = ").push_bind(search);
-    }
+fn narrow(select: &mut QueryBuilder<Sqlite>, query: &SearchQuery, abandoned: String) {
     if let Some(state) = query.state {
-        select.push(" AND current_state = ").push_bind(state.word());
+        select
+            .push(" AND CASE WHEN NOT is_job AND state = 'running' AND search IN (SELECT value FROM json_each(")
+            .push_bind(abandoned)
+            .push(")) THEN 'paused' ELSE state END = ")
+            .push_bind(state.word());
     }
     if let Some(profile) = &query.profile {
         select.push(" AND profile = ").push_bind(profile.clone());
@@ -213,7 +337,8 @@ fn narrow(select: &mut QueryBuilder<Sqlite>, query: &SearchQuery) {
     for word in query.text.iter().flat_map(|text| text.split_whitespace()) {
         select
             .push(
-                " AND instr(lower(concat_ws(' ', model, data, profile, strategy, submitter, note,
+                " AND instr(lower(concat_ws(' ', model, data, profile, strategy, submitter,
+                    (SELECT note FROM search_notes WHERE search_id = search),
                     (SELECT group_concat(tag, ' ') FROM search_tags WHERE search_id = search))), lower(",
             )
             .push_bind(word.to_owned())
@@ -221,22 +346,20 @@ fn narrow(select: &mut QueryBuilder<Sqlite>, query: &SearchQuery) {
     }
 }
 
+/// None before there is a run.
+fn objective(row: &SqliteRow) -> SqlxResult<Option<CostKind>> {
+    match row.try_get::<Option<&str>, _>("objective")? {
+        Some(_) => word(row, "objective", CostKind::ALL, CostKind::word).map(Some),
+        None => Ok(None),
+    }
+}
+
 fn summary(row: &SqliteRow) -> SqlxResult<SearchSummary> {
-    let objective: Option<String> = row.try_get("objective")?;
-    let has_run = objective.is_some();
-    let best: Option<u32> = row.try_get("best_episode")?;
-    let best = best.map(|episode| {
-        Ok::<_, sqlx::Error>(BestSummary {
-            episode,
-            quality: row.try_get("quality")?,
-            test_quality: row.try_get("test_quality")?,
-            cost: cost(row, "")?,
-        })
-    });
+    let objective = objective(row)?;
     Ok(SearchSummary {
         search: row.try_get("search")?,
         created_at: row.try_get("created_at")?,
-        state: word(row, "current_state", JobState::ALL, JobState::word)?,
+        state: word(row, "state", JobState::ALL, JobState::word)?,
         submitter: row.try_get("submitter")?,
         is_job: row.try_get("is_job")?,
         is_stopping: row.try_get::<Option<String>, _>("wanted")?.is_some(),
@@ -245,11 +368,7 @@ fn summary(row: &SqliteRow) -> SqlxResult<SearchSummary> {
         profile: row.try_get("profile")?,
         strategy: word(row, "strategy", Strategy::ALL, Strategy::word)?,
         measure: word(row, "measure", Measure::ALL, Measure::word)?,
-        objective: if has_run {
-            Some(word(row, "objective", CostKind::ALL, CostKind::word)?)
-        } else {
-            None
-        },
+        objective,
         budget: budget_requests(row, "budget")?,
         seed: row.try_get::<i64, _>("seed")?.cast_unsigned(),
         episodes: row.try_get("episodes")?,
@@ -259,8 +378,8 @@ fn summary(row: &SqliteRow) -> SqlxResult<SearchSummary> {
         wall_s: row.try_get("wall_s")?,
         float_quality: row.try_get("float_quality")?,
         float_test_quality: row.try_get("float_test_quality")?,
-        eight_bit_cost: if has_run { Some(cost(row, "eight_bit_")?) } else { None },
-        best: best.transpose()?,
+        eight_bit_cost: objective.map(|_| cost(row, "eight_bit_")).transpose()?,
+        best: best_summary(row)?,
         error: row.try_get("error")?,
         tags: json(row, "tags")?,
         note: row.try_get::<Option<String>, _>("note")?.unwrap_or_default(),

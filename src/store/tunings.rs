@@ -74,7 +74,7 @@ impl Store {
             .ok_or_else(|| StoreError::UnknownTuning { path: path.to_owned(), tuning: id })?;
         let state = state_of(&row).at(path)?;
         let lease = Lease::of(&row).at(path)?;
-        if state == RunState::Running && lease.is_alive(&Owner::this_process()) {
+        if state == RunState::Running && lease.is_alive() {
             let process_id = lease.owner.process_id;
             return Err(StoreError::TuningBusy { tuning: id, process_id });
         }
@@ -222,10 +222,9 @@ impl Store {
             .fetch_all(&self.inner.readers)
             .await
             .at(path)?;
-        let here = Owner::this_process();
         for row in &rows {
             let is_running = state_of(row).at(path)? == RunState::Running;
-            if !is_running || !Lease::of(row).at(path)?.is_alive(&here) {
+            if !is_running || !Lease::of(row).at(path)?.is_alive() {
                 return Ok(Some(row.try_get("id").at(path)?));
             }
         }
@@ -255,8 +254,8 @@ async fn insert(
     .bind(description.seed.cast_signed())
     .bind(description.epochs_planned)
     .bind(to_json(&description.config)?)
-    .bind(owner.host)
-    .bind(owner.process_space)
+    .bind(owner.host.as_str())
+    .bind(owner.process_space.as_str())
     .bind(owner.process_id)
     .bind(owner.start_ticks)
     .bind(now_unix_ms())

@@ -61,7 +61,7 @@ proptest! {
     }
 
     #[test]
-    fn the_front_of_the_view_is_the_front_of_the_domain(
+    fn the_front_of_store_and_view_is_the_front_of_the_domain(
         points in proptest::collection::vec((0u8..12, 0u8..12, any::<bool>()), 0..40)
     ) {
         let (_folder, path) = temporary();
@@ -74,7 +74,10 @@ proptest! {
             store.commit_episode(run, &episode(index, quality, cost), &Checkpoint::default()).unwrap();
         }
         let front: Vec<usize> = store.front(run).unwrap().iter().map(|e| e.index as usize).collect();
-        prop_assert_eq!(front, pareto_front(&points));
+        prop_assert_eq!(&front, &pareto_front(&points));
+        let of_view = sql(&path, "SELECT episode FROM pareto_front ORDER BY objective_cost");
+        let of_view: Vec<usize> = of_view.iter().map(|episode| episode.parse().unwrap()).collect();
+        prop_assert_eq!(of_view, front);
     }
 }
 

@@ -7,5 +7,6 @@ mod maintenance;
 mod measurements;
 mod readme;
 mod runs;
+mod searches;
 mod sharing;
 mod tunings;

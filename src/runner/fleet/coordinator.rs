@@ -109,8 +109,7 @@ impl<Q: EvalQueue + WorkerRegistry> FleetEvaluator<Q> {
     async fn judge(&self, trials: &[Trial], measure: Measure) -> Result<Vec<Judged>, FleetError> {
         // The episodes that these led to are in the database by now.
         self.take_answers().await?;
-        let mut missing = HashMap::new();
-        let mut order = Vec::new();
+        let (mut missing, mut tasks) = (HashMap::new(), Vec::new());
         for trial in trials {
             let limit = self.settings.time_limit_s;
             let evaluation = Evaluation::new(&self.testbed, trial, measure, limit);
@@ -120,10 +119,10 @@ impl<Q: EvalQueue + WorkerRegistry> FleetEvaluator<Q> {
                 device_class: self.settings.device_class.clone(),
                 payload: serde_json::to_value(&evaluation).expect("a task is plain data"),
             };
-            self.queue.publish(&task).await.map_err(FleetError::queue)?;
-            order.push(task.id.clone());
+            tasks.push(task.clone());
             missing.insert(task.id.clone(), Open { task, policy: trial.policy.key() });
         }
+        self.queue.publish_all(&tasks).await.map_err(FleetError::queue)?;
         let (mut found, mut seen, mut looked) = (HashMap::new(), HashSet::new(), Instant::now());
         while !missing.is_empty() {
             let answers = self.queue.answers(&self.search, PATIENCE).await;
@@ -158,7 +157,7 @@ impl<Q: EvalQueue + WorkerRegistry> FleetEvaluator<Q> {
                 looked = Instant::now();
             }
         }
-        Ok(order.iter().map(|id| found[id]).collect())
+        Ok(tasks.iter().map(|task| found[&task.id]).collect())
     }
 
     /// Policies judged in another arithmetic are not this search's.
@@ -189,10 +188,7 @@ impl<Q: EvalQueue + WorkerRegistry> FleetEvaluator<Q> {
 
     async fn take_answers(&self) -> Result<(), FleetError> {
         let receipts = std::mem::take(&mut *self.receipts.borrow_mut());
-        for receipt in receipts {
-            self.queue.take(&receipt).await.map_err(FleetError::queue)?;
-        }
-        Ok(())
+        self.queue.take_all(&receipts).await.map_err(FleetError::queue)
     }
 
     /// What the queue lost is handed out again; what kills every worker ends the search.

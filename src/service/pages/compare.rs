@@ -107,7 +107,7 @@ async fn gather(app: &App, ids: &str) -> Result<Vec<Found>, Problem> {
         let search = app.store.search(id).await?;
         let (mut layers, mut policy) = (Vec::new(), None);
         if let Some(best) = &search.best {
-            layers = app.store.run(id).await?.description.layers;
+            layers = app.store.outline(id).await?.layers;
             policy = Some(app.store.episode(id, best.episode).await?.policy);
         }
         found.push(Found { search, layers, policy });

@@ -9,7 +9,10 @@ mod profiles;
 mod search;
 mod submit;
 
-use std::sync::Arc;
+use std::{
+    fmt::{self, Write as _},
+    sync::Arc,
+};
 
 use askama::Template;
 use axum::{
@@ -75,6 +78,29 @@ impl Choice {
     }
 }
 
+/// A count as people read it: 12,345.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Count(u64);
+
+impl From<u32> for Count {
+    fn from(count: u32) -> Self {
+        Self(count.into())
+    }
+}
+
+impl fmt::Display for Count {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let digits = self.0.to_string();
+        for (index, digit) in digits.chars().enumerate() {
+            if index > 0 && (digits.len() - index).is_multiple_of(3) {
+                f.write_char(',')?;
+            }
+            f.write_char(digit)?;
+        }
+        Ok(())
+    }
+}
+
 fn page(template: &impl Template) -> Result<Response, Problem> {
     Ok(Html(template.render().map_err(Problem::internal)?).into_response())
 }
@@ -82,4 +108,22 @@ fn page(template: &impl Template) -> Result<Response, Problem> {
 /// A value that is worth nothing to whoever guesses: a form with it is taken once.
 fn nonce() -> String {
     crate::service::new_secret("form")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Count;
+
+    #[test]
+    fn counts_are_grouped_by_thousands() {
+        for (count, shown) in [
+            (0, "0"),
+            (999, "999"),
+            (1000, "1,000"),
+            (49_992, "49,992"),
+            (12_345_678, "12,345,678"),
+        ] {
+            assert_eq!(Count(count).to_string(), shown);
+        }
+    }
 }

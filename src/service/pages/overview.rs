@@ -9,7 +9,7 @@ use axum::{
     response::Response,
 };
 
-use super::{Choice, Frame, page, problem::PageProblem};
+use super::{Choice, Count, Frame, page, problem::PageProblem};
 use crate::{
     domain::{CostKind, JobState, show_cost},
     service::{access::Caller, searches::ListQuery, state::App},
@@ -61,8 +61,8 @@ struct Row {
     quality: String,
     cost: String,
     ratio: String,
-    done: u32,
-    planned: u32,
+    done: Count,
+    planned: Count,
     tags: Vec<String>,
     can_pause: bool,
     can_resume: bool,
@@ -121,9 +121,12 @@ fn table(query: &SearchQuery, found: crate::store::SearchPage) -> Table {
     let offset = u64::from(query.offset);
     let count = match (total, n_rows) {
         (1, 1) => "1 search".into(),
-        (total, n_rows) if n_rows == total => format!("{total} searches"),
-        (total, 0) => format!("{total} searches, none of them here"),
-        _ => format!("{total} searches, {} to {} shown", offset + 1, offset + n_rows),
+        (total, n_rows) if n_rows == total => format!("{} searches", Count(total)),
+        (total, 0) => format!("{} searches, none of them here", Count(total)),
+        _ => {
+            let (first, last) = (Count(offset + 1), Count(offset + n_rows));
+            format!("{} searches, {first} to {last} shown", Count(total))
+        }
     };
     let at = |offset: u64| {
         text_of(&SearchQuery { offset: u32::try_from(offset).unwrap_or(u32::MAX), ..query.clone() })
@@ -170,8 +173,8 @@ fn row(search: SearchSummary) -> Row {
             .map_or(String::new(), |quality| search.measure.show(quality)),
         cost: cost.map_or(String::new(), |cost| show_cost(objective, cost)),
         ratio: ratio.map_or(String::new(), |ratio| format!("{ratio:.2} of 8/8")),
-        done: search.proposals,
-        planned: search.episodes_planned,
+        done: search.proposals.into(),
+        planned: search.episodes_planned.into(),
         model: search.model,
         profile: search.profile,
         strategy: search.strategy.to_string(),

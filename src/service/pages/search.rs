@@ -9,11 +9,11 @@ use axum::{
     response::Response,
 };
 
-use super::{Frame, overview::Actions, page, problem::PageProblem};
+use super::{Count, Frame, overview::Actions, page, problem::PageProblem};
 use crate::{
     domain::{Budget, CostKind, Measure, RunId, show_cost},
-    service::{access::Caller, state::App},
-    store::{BestSummary, SearchSummary, StoreError},
+    service::{access::Caller, problem::or_none_yet, state::App},
+    store::{BestSummary, SearchSummary},
 };
 
 #[derive(Template)]
@@ -41,10 +41,10 @@ struct Head {
     created_at: String,
     submitter: String,
     seed: u64,
-    evaluations: u32,
+    evaluations: Count,
     wall: String,
-    done: u32,
-    planned: u32,
+    done: Count,
+    planned: Count,
     float_quality: String,
     float_test_quality: String,
     error: Option<String>,
@@ -88,11 +88,7 @@ pub async fn show(
 ) -> Result<Response, PageProblem> {
     let Path(id) = id?;
     let search = app.store.search(id).await?;
-    let limits = match app.store.run(id).await {
-        Ok(run) => run.description.budgets,
-        Err(StoreError::UnknownRun { .. }) => Vec::new(),
-        Err(error) => return Err(error.into()),
-    };
+    let limits = or_none_yet(app.store.outline(id).await)?.budgets;
     let plot = |name, label| Plot { name, label };
     let page_of = SearchPage {
         frame: Frame::new("searches", &caller),
@@ -144,8 +140,8 @@ fn head(search: SearchSummary, limits: &[Budget]) -> Head {
         budget: search.budget.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
         created: search.created_at.replace('T', " ").chars().take(16).collect::<String>() + " UTC",
         wall: duration(search.wall_s),
-        done: search.proposals,
-        planned: search.episodes_planned,
+        done: search.proposals.into(),
+        planned: search.episodes_planned.into(),
         float_quality: shown(search.float_quality),
         float_test_quality: shown(search.float_test_quality),
         strategy: search.strategy.to_string(),
@@ -156,7 +152,7 @@ fn head(search: SearchSummary, limits: &[Budget]) -> Head {
         data: search.data,
         submitter: search.submitter,
         seed: search.seed,
-        evaluations: search.evaluations,
+        evaluations: search.evaluations.into(),
         error: search.error,
         tags: search.tags,
         note: search.note,

@@ -20,8 +20,8 @@ use crate::{
         access::Caller,
         files::Named,
         problem::Problem,
-        searches::hand_in,
         state::App,
+        submissions::hand_in,
         uploads::{listed_data, listed_models},
     },
 };
