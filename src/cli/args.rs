@@ -89,7 +89,7 @@ pub enum LogFormat {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Search bitwidths for a network on a device
-    Search(SearchArgs),
+    Search(Box<SearchArgs>),
     /// Go on with a run that was interrupted
     Resume(ResumeArgs),
     /// List, show, compare and delete past runs

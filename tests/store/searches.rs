@@ -22,7 +22,6 @@ use crate::common::{KEY, checkpoint, description, episode, result, sql, temporar
 /// 7. run of the terminal, in work
 struct Searches {
     _folder: TempDir,
-    path: PathBuf,
     /// Holds the runs in work.
     _stores: Vec<Store>,
     store: Store,
@@ -81,8 +80,8 @@ impl Searches {
         store.submit(&job("ann", "bismo-edge", &[], None)).await.unwrap();
         let alive = Store::open(&path).await.unwrap();
         run(&alive, &description(), &[(0.85, 0.0025)]).await;
-        kill(path.clone(), killed).await;
-        Self { _folder: folder, path, _stores: vec![worker, alive], store }
+        kill(path, killed).await;
+        Self { _folder: folder, _stores: vec![worker, alive], store }
     }
 
     async fn page(&self, query: &SearchQuery) -> SearchPage {

@@ -19,7 +19,7 @@ use crate::queue::{
 };
 
 /// How long to wait for a task before looking whether to stop.
-const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// How often a worker tells that it is there.
 const REPORT: Duration = Duration::from_secs(15);
@@ -58,7 +58,7 @@ where
     /// # Errors
     /// When the queue cannot be used, or an evaluation takes longer than it may: its thread cannot be
     /// stopped, so that the process has to end.
-    pub async fn work(mut self, mut stop: watch::Receiver<bool>) -> Result<Worked, FleetError> {
+    pub async fn work(mut self, stop: watch::Receiver<bool>) -> Result<Worked, FleetError> {
         let mut worked = Worked::default();
         let (mut reported, mut busy_until) = (None, Instant::now());
         while !*stop.borrow() {
@@ -66,11 +66,9 @@ where
                 self.report().await;
                 reported = Some(Instant::now());
             }
+            // Not given up before its time: a task on its way here would wait for its lease to end.
             let lease = self.queue.lease(&self.card.device_class, &self.card.name, PATIENCE);
-            let leased = tokio::select! {
-                leased = lease => leased.map_err(FleetError::queue)?,
-                _ = stop.changed() => break,
-            };
+            let leased = lease.await.map_err(FleetError::queue)?;
             if let Some(leased) = leased {
                 self.card.task = Some(leased.task.id.clone());
                 self.report().await;
