@@ -1,5 +1,6 @@
-//! Tasks a second through the whole path of both queues of evaluations, with evaluations that take
-//! no time: published, leased, answered, and the answer taken.
+//! Both queues of evaluations through the whole path: published, leased, answered, and the answer
+//! taken. Tasks a second with evaluations that take no time, and the share of ideal throughput with
+//! evaluations that sleep for 200 ms.
 //!
 //! `cargo bench --bench queues [N_TASKS]`; the server runs on this machine too and takes its share.
 
@@ -27,8 +28,11 @@ fn task(index: usize) -> Task {
     }
 }
 
-async fn work<Q: EvalQueue>(queue: Q, worker: String) {
+async fn work<Q: EvalQueue>(queue: Q, worker: String, evaluation: Duration) {
     while let Some(lease) = queue.lease("cpu", &worker, PATIENCE).await.unwrap() {
+        if !evaluation.is_zero() {
+            tokio::time::sleep(evaluation).await;
+        }
         let answer = Answer {
             task: lease.task.id,
             attempt: lease.attempt,
@@ -55,12 +59,13 @@ async fn measure<Q: EvalQueue + Clone + 'static>(
     name: &str,
     queue: Q,
     workers: Vec<Q>,
+    evaluation: Duration,
     n_tasks: usize,
 ) {
     let n_workers = workers.len();
     let started = Instant::now();
     for (index, queue) in workers.into_iter().enumerate() {
-        tokio::spawn(work(queue, format!("worker-{index}")));
+        tokio::spawn(work(queue, format!("worker-{index}"), evaluation));
     }
     let coordinator = queue.clone();
     let publishing = tokio::spawn(async move {
@@ -70,25 +75,38 @@ async fn measure<Q: EvalQueue + Clone + 'static>(
     collect(&queue, n_tasks).await;
     publishing.await.unwrap();
     let per_second = n_tasks as f64 / started.elapsed().as_secs_f64();
-    println!("{name}, {n_workers} workers: {per_second:.0} tasks/s");
+    if evaluation.is_zero() {
+        println!("{name}, {n_workers} workers: {per_second:.0} tasks/s");
+    } else {
+        let ideal = n_workers as f64 / evaluation.as_secs_f64();
+        let share = 100.0 * per_second / ideal;
+        println!("{name}, {n_workers} workers that sleep {evaluation:?}: {share:.1} % of ideal");
+    }
+}
+
+/// Workers, what one evaluation takes, and tasks.
+fn cases(n_tasks: usize) -> impl Iterator<Item = (usize, Duration, usize)> {
+    let empty = [1, 8, 32].map(|n_workers| (n_workers, Duration::ZERO, n_tasks));
+    let sleep = Duration::from_millis(200);
+    empty.into_iter().chain([2, 4, 8, 16].map(|n_workers| (n_workers, sleep, 50 * n_workers)))
 }
 
 #[tokio::main]
 async fn main() {
     let n_tasks = std::env::args().find_map(|word| word.parse().ok()).unwrap_or(20_000);
-    for n_workers in [1, 8, 32] {
+    for (n_workers, evaluation, n_tasks) in cases(n_tasks) {
         let folder = tempfile::tempdir().unwrap();
         let queue = Store::open(folder.path().join("haq.db")).await.unwrap().evaluations();
         let workers = vec![queue.clone(); n_workers];
-        measure("local table", queue, workers, n_tasks).await;
+        measure("local table", queue, workers, evaluation, n_tasks).await;
     }
-    for n_workers in [1, 8, 32] {
+    for (n_workers, evaluation, n_tasks) in cases(n_tasks) {
         let Some(server) = nats_common::NatsServer::start() else { return };
         let connect = || async {
             JetStreamQueue::connect(&Connection::new(server.fleet("bench"))).await.unwrap()
         };
         // A connection each, as worker processes have.
         let workers = stream::iter(0..n_workers).then(|_| connect()).collect().await;
-        measure("JetStream", connect().await, workers, n_tasks).await;
+        measure("JetStream", connect().await, workers, evaluation, n_tasks).await;
     }
 }

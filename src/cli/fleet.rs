@@ -16,7 +16,7 @@ use crate::{
 const SHOWN: usize = 12;
 
 pub fn run(global: &Global, args: &FleetStateArgs) -> anyhow::Result<Ending> {
-    let Some(place) = &args.queue.queue else {
+    let Some(place) = args.queue.place() else {
         return Err(UsageError(
             "--queue is needed: nats://HOST, or the database file of a search".into(),
         )

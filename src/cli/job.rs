@@ -17,6 +17,7 @@ use crate::{
         args::{Global, JobArgs},
         exit::{self, Ending},
         plan_text,
+        queue::Reached,
         session::{evaluation_settings, stop_flag},
     },
     domain::JobTicket,
@@ -40,14 +41,26 @@ pub fn run(global: &Global, args: &JobArgs) -> anyhow::Result<Ending> {
     stop_with_the_service(stop.clone());
     let settings = evaluation_settings(&args.machine)?;
     let worked = BlockingStore::open_for_job(&global.db, ticket).map_err(RunnerError::from);
+    let mut fleet = None;
     let worked = worked.and_then(|store| {
-        work_on_job(
+        let queue = Reached::new(&args.fleet, settings.device).map_err(elsewhere)?;
+        let outcome = work_on_job(
             &store,
             ticket,
             settings,
-            &mut |runner| tracing::info!("{}", plan_text::opening(runner).replace('\n', " · ")),
+            |runner| {
+                tracing::info!("{}", plan_text::opening(&runner).replace('\n', " · "));
+                let Some(queue) = queue else { return Ok(runner) };
+                let (runner, judges) = queue.judge_for(runner).map_err(elsewhere)?;
+                fleet = Some(judges);
+                Ok(runner)
+            },
             &mut |_, _| if stop.load(Ordering::SeqCst) { Verdict::Stop } else { Verdict::GoOn },
-        )
+        )?;
+        if let (JobOutcome::Completed, Some(fleet)) = (outcome, &fleet) {
+            fleet.finish().map_err(elsewhere)?;
+        }
+        Ok(outcome)
     });
     match worked {
         Ok(JobOutcome::Completed) => Ok(Ending::Done),
@@ -57,6 +70,10 @@ pub fn run(global: &Global, args: &JobArgs) -> anyhow::Result<Ending> {
         }
         Err(error) => Err(error.into()),
     }
+}
+
+fn elsewhere(error: anyhow::Error) -> RunnerError {
+    RunnerError::Fleet(format!("{error:#}"))
 }
 
 /// Plans what was asked without doing it.

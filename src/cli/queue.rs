@@ -61,8 +61,8 @@ pub struct Reached {
 
 /// The fleet that judges for a search.
 pub enum Fleet {
-    Local(Rc<FleetEvaluator<LocalEvalQueue>>),
-    JetStream(Rc<FleetEvaluator<JetStreamQueue>>),
+    Local(Rc<FleetEvaluator<LocalEvalQueue, BlobFolder>>),
+    JetStream(Rc<FleetEvaluator<JetStreamQueue, JetStreamQueue>>),
 }
 
 impl Reached {
@@ -71,7 +71,7 @@ impl Reached {
     /// # Errors
     /// As [`Queue::open`].
     pub fn new(args: &FleetArgs, device: Device) -> anyhow::Result<Option<Self>> {
-        let Some(place) = &args.queue.queue else { return Ok(None) };
+        let Some(place) = args.queue.place() else { return Ok(None) };
         let runtime = runtime()?;
         let queue = runtime.block_on(Queue::open(place, &args.queue))?;
         let own_class = || ComputeDevice::of(device).class;
@@ -88,11 +88,11 @@ impl Reached {
         let Self { runtime, queue, settings } = self;
         let fleet = match queue {
             Queue::Local { queue, blobs } => Fleet::Local(Rc::new(FleetEvaluator::new(
-                runtime, queue, &blobs, &runner, settings,
+                runtime, queue, blobs, &runner, settings,
             )?)),
             Queue::JetStream(queue) => {
                 let blobs = queue.clone();
-                let fleet = FleetEvaluator::new(runtime, queue, &blobs, &runner, settings)?;
+                let fleet = FleetEvaluator::new(runtime, queue, blobs, &runner, settings)?;
                 Fleet::JetStream(Rc::new(fleet))
             }
         };

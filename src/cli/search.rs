@@ -42,7 +42,7 @@ pub fn run(global: &Global, args: &SearchArgs) -> anyhow::Result<Ending> {
         return plan_text::print(global, &plan(requests.swap_remove(0))?);
     }
     let settings = evaluation_settings(&args.machine)?;
-    if competes && args.fleet.queue.queue.is_some() {
+    if competes && args.fleet.queue.place().is_some() {
         return Err(UsageError(
             "--queue takes one strategy, one seed and one device (or --one-policy) at a time"
                 .into(),
@@ -53,6 +53,9 @@ pub fn run(global: &Global, args: &SearchArgs) -> anyhow::Result<Ending> {
         return contest::run(global, args, requests, settings);
     }
     let plan = plan(requests.swap_remove(0))?;
+    if args.fleet.queue.place().is_some() && args.round == 1 {
+        output::note(global, "one policy at a time: --round N gives N workers something to do");
+    }
     let store = open_store(global)?;
     // Who does not answer is known before anything is computed.
     let queue = Reached::new(&args.fleet, settings.device)?;

@@ -18,7 +18,7 @@ use crate::{
 };
 
 pub fn run(global: &Global, args: &WorkerArgs) -> anyhow::Result<Ending> {
-    let Some(place) = &args.queue.queue else {
+    let Some(place) = args.queue.place() else {
         return Err(UsageError(
             "--queue is needed: nats://HOST, or the database file of a search".into(),
         )

@@ -46,6 +46,9 @@ pub enum RunnerError {
     Export(#[from] crate::export::ExportError),
     #[error("{0}")]
     Pins(String),
+    /// Whoever judges elsewhere cannot be reached or given work.
+    #[error("the fleet: {0}")]
+    Fleet(String),
 }
 
 impl RunnerError {

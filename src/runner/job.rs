@@ -26,7 +26,8 @@ pub enum JobOutcome {
 /// Works on a job until it is done or `observer` has it stopped.
 ///
 /// - `store`: opened for this ticket
-/// - `begun`: hears once that network and images are ready
+/// - `begun`: is given the run once network and images are ready, and may have its policies judged
+///   elsewhere
 ///
 /// # Errors
 /// What cannot be done; what was committed stays.
@@ -34,7 +35,7 @@ pub fn work_on_job(
     store: &BlockingStore,
     ticket: JobTicket,
     settings: EvaluationSettings,
-    begun: &mut dyn FnMut(&Runner<'_>),
+    begun: impl for<'r> FnOnce(Runner<'r>) -> Result<Runner<'r>, RunnerError>,
     observer: &mut dyn FnMut(&EpisodeRecord, bool) -> Verdict,
 ) -> Result<JobOutcome, RunnerError> {
     let runner = match store.run(ticket.job) {
@@ -47,8 +48,7 @@ pub fn work_on_job(
         }
         Err(error) => return Err(error.into()),
     };
-    begun(&runner);
-    let result = runner.execute(observer)?;
+    let result = begun(runner)?.execute(observer)?;
     Ok(match result.state {
         RunState::Completed => JobOutcome::Completed,
         _ => JobOutcome::Stopped,

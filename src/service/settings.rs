@@ -31,6 +31,9 @@ pub struct Settings {
     pub threads: usize,
     /// Where networks are evaluated: `cpu`, `cuda` or `cuda:N`.
     pub device: String,
+    /// Queue whose workers judge the policies of searches, see `docs/fleet.md`; empty: the searches
+    /// themselves do. Keys and tokens for it are left to the variables `HAQ_QUEUE_…`.
+    pub queue: String,
     /// How long running searches may take to stop once the service is told to.
     pub grace_s: u64,
     /// Tries after which a search that kills its process is set aside, at least 1.
@@ -64,6 +67,7 @@ impl Default for Settings {
             searches: 1,
             threads: threads_of_each(1),
             device: "cpu".into(),
+            queue: String::new(),
             grace_s: 20,
             crash_limit: 3,
             upload_bytes_max: 2 << 30,

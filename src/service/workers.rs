@@ -201,6 +201,7 @@ fn start(app: &App, ticket: JobTicket) -> std::io::Result<Child> {
         .arg(app.store.path())
         .args(["--threads", &settings.threads.to_string(), "--device", &settings.device])
         .args(["--log", "info,sqlx=warn", "--log-format", "json"])
+        .env("HAQ_QUEUE", &settings.queue)
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
         .stderr(Stdio::piped())

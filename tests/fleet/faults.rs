@@ -12,7 +12,7 @@ use haq::{
 use serde_json::Value;
 
 use crate::{
-    folder::{Folder, SEARCH, wait_until},
+    folder::{Folder, SEARCH, Worker, wait_until},
     nats_common::NatsServer,
 };
 
@@ -73,7 +73,7 @@ fn the_nats_server_killed_with_its_disk_kept_and_with_it_lost() {
     let folder = Folder::new();
     folder.json(SEARCH);
     let queue = server.fleet("lab");
-    let _workers = [folder.worker(&queue, "one"), folder.worker(&queue, "two")];
+    let mut workers = [folder.worker(&queue, "one"), folder.worker(&queue, "two")];
     let mut search = started(&folder, &[SEARCH, &["--queue", &queue, "--quiet"]].concat());
     wait_until("a first round", || n_episodes(&folder, "2") > 0);
     server.restart_same_disk();
@@ -81,34 +81,82 @@ fn the_nats_server_killed_with_its_disk_kept_and_with_it_lost() {
     wait_until("the search going on with the disk kept", || {
         search.try_wait().unwrap().is_some() || n_episodes(&folder, "2") > before
     });
+    workers.iter_mut().for_each(Worker::kill);
     server.restart_empty();
+    // Nothing of the network or the images is left on the server, and this one has none of it.
+    let _worker = folder.worker(&queue, "three");
     wait_until("the search ending with the disk lost", || search.try_wait().unwrap().is_some());
     assert!(search.wait().unwrap().success());
     assert_eq!(folder.episodes(2), folder.episodes(1));
 }
 
-/// Somebody who takes tasks and gives them back, as if each killed its worker.
+/// Somebody who takes tasks and gives them back, as if each had killed its worker.
+fn give_back(folder: &Folder, n_times: u32) {
+    let class = haq::network::ComputeDevice::of(tch::Device::Cpu).class;
+    tokio::runtime::Runtime::new().unwrap().block_on(async {
+        let store = Store::open(folder.path().join("haq.db")).await.unwrap();
+        let queue = store.evaluations();
+        for _ in 0..n_times {
+            let leased = queue.lease(&class, "weak", Duration::from_secs(60)).await.unwrap();
+            let leased = leased.expect("the search waits");
+            queue.fail(&leased.ticket, "it was too much for me").await.unwrap();
+        }
+        store.close().await;
+    });
+}
+
 #[test]
 fn a_task_that_nobody_survives_ends_the_search_which_goes_on_once_it_is_handed_out_again() {
     let folder = Folder::new();
     folder.json(SEARCH);
-    let with_queue = [SEARCH, &["--queue", "haq.db", "--device-class", "any"]].concat();
-    let search =
-        folder.haq(&with_queue).stderr(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
-    let runtime = tokio::runtime::Runtime::new().unwrap();
-    runtime.block_on(async {
-        let path = folder.path().join("haq.db");
-        let queue = Store::open(&path).await.unwrap().evaluations();
-        let mut n_given_back = 0;
-        while n_given_back < ATTEMPTS_MAX * 4 {
-            let leased = queue.lease("any", "weak", Duration::from_secs(60)).await.unwrap();
-            let leased = leased.expect("the search waits");
-            queue.fail(&leased.ticket, "it was too much for me").await.unwrap();
-            n_given_back += 1;
-        }
-    });
-    let output = search.wait_with_output().unwrap();
+    let with_queue = [SEARCH, &["--queue", "haq.db"]].concat();
+    let search = folder.haq(&with_queue).stderr(Stdio::piped()).stdout(Stdio::null()).spawn();
+    give_back(&folder, 2 * ATTEMPTS_MAX);
+    let output = search.unwrap().wait_with_output().unwrap();
     let said = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(1), "{said}");
     assert!(said.contains("too much for me") && said.contains("haq fleet retry"), "{said}");
+
+    let fleet = ["fleet", "--queue", "haq.db"];
+    let (state, _) = folder.json(&fleet);
+    assert_eq!(state["tasks"]["dead_letters"], 2, "{state}");
+    assert_eq!(state["dead_letters"][0]["reason"], "it was too much for me");
+    assert_eq!(state["dead_letters"][0]["attempts"], ATTEMPTS_MAX);
+    let output = folder.haq(&[&fleet[..], &["retry", "nothing"]].concat()).output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    let name = state["dead_letters"][0]["task"]["id"].as_str().unwrap();
+    let (one, _) = folder.json(&[&fleet[..], &["retry", &name[..12]]].concat());
+    assert_eq!(one["tasks"], 1);
+    let (other, _) = folder.json(&[&fleet[..], &["retry"]].concat());
+    assert_eq!(other["tasks"], 1);
+
+    let _worker = folder.worker("haq.db", "strong");
+    let resume = ["resume", "2", "--queue", "haq.db", "--threads", "1"];
+    folder.json(&resume);
+    assert_eq!(folder.episodes(2), folder.episodes(1));
+}
+
+#[test]
+fn a_worker_refuses_files_that_are_not_what_they_are_said_to_be() {
+    let folder = Folder::new();
+    let with_queue = [SEARCH, &["--queue", "haq.db"]].concat();
+    let search = folder.haq(&with_queue).stderr(Stdio::piped()).stdout(Stdio::null()).spawn();
+    let blobs = folder.path().join("haq.db.blobs");
+    let shown = || -> Value {
+        let output = folder.haq(&["fleet", "--queue", "haq.db", "--json"]).output().unwrap();
+        serde_json::from_slice(&output.stdout).unwrap_or_default()
+    };
+    wait_until("a task that waits", || shown()["tasks"]["waiting"].as_u64() > Some(0));
+    for file in std::fs::read_dir(&blobs).unwrap().flatten() {
+        if file.path().is_file() {
+            let mut bytes = std::fs::read(file.path()).unwrap();
+            bytes[0] ^= 1;
+            std::fs::write(file.path(), bytes).unwrap();
+        }
+    }
+    let _worker = folder.worker("haq.db", "careful");
+    let output = search.unwrap().wait_with_output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("digest"), "{said}");
 }

@@ -1,6 +1,7 @@
 //! A folder with searches and workers in it.
 
 use std::{
+    io::{BufRead as _, BufReader},
     path::Path,
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
@@ -73,6 +74,19 @@ impl Folder {
         episodes.into_iter().map(timeless).collect()
     }
 
+    /// `haq serve` on a free port.
+    pub fn service(&self, arguments: &[&str]) -> Service {
+        let mut command = self.haq(&["serve", "--listen", "127.0.0.1:0"]);
+        let mut child = command.args(arguments).stderr(Stdio::piped()).spawn().unwrap();
+        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        let first = lines.next().unwrap().unwrap();
+        let url = first.split_whitespace().find(|word| word.starts_with("http://"));
+        let url = url.unwrap_or_else(|| panic!("{first}")).to_owned();
+        // A pipe that nobody reads would hold the service up.
+        std::thread::spawn(move || lines.for_each(drop));
+        Service { child, url }
+    }
+
     pub fn worker(&self, queue: &str, name: &str) -> Worker {
         let cache = format!("cache-{name}");
         let arguments =
@@ -110,6 +124,19 @@ impl Worker {
 impl Drop for Worker {
     fn drop(&mut self) {
         self.kill();
+    }
+}
+
+/// A service; told to end when dropped.
+pub struct Service {
+    child: Child,
+    pub url: String,
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        terminate(&self.child);
+        let _ = self.child.wait();
     }
 }
 

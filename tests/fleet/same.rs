@@ -41,6 +41,22 @@ fn on_a_nats_server() {
 }
 
 #[test]
+fn a_service_with_a_queue_has_its_searches_judged_by_workers() {
+    let folder = Folder::new();
+    let (alone, _) = folder.json(SEARCH);
+    let worker = folder.worker("haq.db", "one");
+    let service = folder.service(&["--queue", "haq.db", "--threads", "1"]);
+    let (search, threads) = SEARCH.split_at(SEARCH.len() - 2);
+    assert_eq!(threads[0], "--threads");
+    let (remote, _) = folder.json(&[search, &["--server", &service.url]].concat());
+    assert_eq!(remote["best"]["layers"], alone["best"]["layers"]);
+    assert_eq!(folder.episodes(2), folder.episodes(1));
+    let said = worker.end();
+    let n_answered = format!("answered {} tasks", alone["evaluations"]);
+    assert!(said.contains(&n_answered), "{said}");
+}
+
+#[test]
 fn what_cannot_be_is_refused_before_anything_is_computed() {
     let folder = Folder::new();
     for (arguments, expected) in [

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::MachineArgs;
+use super::{FleetArgs, MachineArgs};
 
 #[derive(Debug, Clone, Args)]
 pub struct JobArgs {
@@ -19,4 +19,6 @@ pub struct JobArgs {
     pub check: Option<PathBuf>,
     #[command(flatten)]
     pub machine: MachineArgs,
+    #[command(flatten)]
+    pub fleet: FleetArgs,
 }

@@ -12,7 +12,7 @@ pub struct QueueArgs {
     /// Let workers judge that take their work from this queue: nats://HOST[:4222][/FLEET], or the
     /// database file of searches on this machine
     #[arg(long, env = "HAQ_QUEUE", value_name = "URL|FILE")]
-    pub queue: Option<String>,
+    queue: Option<String>,
     /// Credentials file for the NATS server, as nsc writes it
     #[arg(long, env = "HAQ_QUEUE_CREDENTIALS", value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub queue_credentials: Option<PathBuf>,
@@ -28,6 +28,13 @@ pub struct QueueArgs {
     /// Servers of a NATS cluster that keep each message, where a fleet begins
     #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=5))]
     pub queue_replicas: u8,
+}
+
+impl QueueArgs {
+    /// Where the queue is, if there is one: a variable of the environment may be empty.
+    pub fn place(&self) -> Option<&str> {
+        self.queue.as_deref().filter(|place| !place.is_empty())
+    }
 }
 
 /// What only a search says of a fleet.

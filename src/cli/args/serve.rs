@@ -39,6 +39,9 @@ pub struct ServeArgs {
     /// cpu, cuda or cuda:N
     #[arg(long, value_name = "DEVICE")]
     device: Option<String>,
+    /// Let workers judge that take their work from this queue: nats://HOST[:4222][/FLEET]
+    #[arg(long, value_name = "URL|FILE")]
+    queue: Option<String>,
     /// How long running searches may take to stop once the service is told to; 20 where absent
     #[arg(long, value_name = "SECONDS")]
     grace_s: Option<i64>,

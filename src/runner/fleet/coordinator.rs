@@ -18,8 +18,8 @@ use super::{
 use crate::{
     domain::{BitwidthPolicy, Measure, Quality, RunId, hexadecimal},
     queue::{ArrivedAnswer, Blob, BlobStore, EvalQueue, Task, WorkerRegistry},
-    runner::{Prepared, Runner},
-    search::{Judged, PolicyEvaluator, SearchError, Trial},
+    runner::{Prepared, Runner, inputs, model::load_model},
+    search::{Judged, PolicyEvaluator, SearchError, SearchRequest, Trial},
 };
 
 /// How long to wait for answers before looking what is wrong.
@@ -55,11 +55,14 @@ pub struct FleetReport {
 }
 
 /// Judges policies by the workers of a fleet.
-pub struct FleetEvaluator<Q: EvalQueue> {
+pub struct FleetEvaluator<Q: EvalQueue, B> {
     runtime: Runtime,
     queue: Q,
+    blobs: B,
+    request: SearchRequest,
     prepared: Rc<Prepared>,
     settings: FleetSettings,
+    evaluation_key: String,
     search: String,
     testbed: Blob,
     /// Of answers whose episodes are on their way into the database.
@@ -68,7 +71,7 @@ pub struct FleetEvaluator<Q: EvalQueue> {
     is_alone: Cell<bool>,
 }
 
-impl<Q: EvalQueue + WorkerRegistry> FleetEvaluator<Q> {
+impl<Q: EvalQueue + WorkerRegistry, B: BlobStore> FleetEvaluator<Q, B> {
     /// Puts network and images where workers find them.
     ///
     /// - `runtime`: what the queue was made on
@@ -78,17 +81,28 @@ impl<Q: EvalQueue + WorkerRegistry> FleetEvaluator<Q> {
     pub fn new(
         runtime: Runtime,
         queue: Q,
-        blobs: &impl BlobStore,
+        blobs: B,
         runner: &Runner<'_>,
         settings: FleetSettings,
     ) -> Result<Self, FleetError> {
         let prepared = runner.prepared();
         let key = prepared.evaluation_key(runner.plan());
         let search = search_name(runner.id(), &runner.created_at()?, &key);
-        let (_, testbed) = runtime.block_on(Testbed::pack(runner.plan(), &key, blobs))?;
-        let (receipts, report) = Default::default();
-        let is_alone = Cell::new(false);
-        Ok(Self { runtime, queue, prepared, settings, search, testbed, receipts, report, is_alone })
+        let testbed = runtime.block_on(Testbed::pack(runner.plan(), &key, &blobs))?;
+        Ok(Self {
+            runtime,
+            queue,
+            blobs,
+            request: runner.plan().request.clone(),
+            evaluation_key: key,
+            prepared,
+            settings,
+            search,
+            testbed,
+            receipts: RefCell::default(),
+            report: RefCell::default(),
+            is_alone: Cell::new(false),
+        })
     }
 
     pub fn report(&self) -> FleetReport {
@@ -203,14 +217,31 @@ impl<Q: EvalQueue + WorkerRegistry> FleetEvaluator<Q> {
                 });
             }
         }
+        let mut lost = Vec::new();
         for Open { task, .. } in missing.values() {
             if !self.queue.is_kept(task).await.map_err(FleetError::queue)? {
-                tracing::warn!(task = task.id, "the queue has lost a task; it is handed out again");
-                self.queue.publish(task).await.map_err(FleetError::queue)?;
-                self.report.borrow_mut().n_republished += 1;
+                lost.push(task.clone());
             }
         }
+        if !lost.is_empty() {
+            tracing::warn!(
+                n_tasks = lost.len(),
+                "the queue has lost tasks; they are handed out again"
+            );
+            // What lost tasks may have lost files.
+            self.pack_again().await?;
+            self.queue.publish_all(&lost).await.map_err(FleetError::queue)?;
+            self.report.borrow_mut().n_republished += lost.len() as u64;
+        }
         Ok(())
+    }
+
+    /// Puts network and images where workers find them once more, as far as they are not there.
+    async fn pack_again(&self) -> Result<(), FleetError> {
+        let model = load_model((&self.request).into())?;
+        let plan = inputs::plan(self.request.clone(), model)?;
+        let testbed = Testbed::pack(&plan, &self.evaluation_key, &self.blobs).await?;
+        if testbed == self.testbed { Ok(()) } else { Err(FleetError::FilesChanged) }
     }
 
     /// Says once that nobody is there to work.
@@ -242,7 +273,7 @@ fn search_name(id: RunId, created_at: &str, evaluation_key: &str) -> String {
     format!("run-{id}-{}", &whole[..12])
 }
 
-impl<Q: EvalQueue + WorkerRegistry> PolicyEvaluator for FleetEvaluator<Q> {
+impl<Q: EvalQueue + WorkerRegistry, B: BlobStore> PolicyEvaluator for FleetEvaluator<Q, B> {
     fn evaluate(&self, policy: &BitwidthPolicy) -> Result<Quality, SearchError> {
         let trial = Trial { policy: policy.clone(), rival: None };
         // A measure is only looked at in a race.

@@ -20,6 +20,11 @@ pub enum FleetError {
          with `haq fleet retry` and go on with `haq resume`"
     )]
     DeadLetter { policy: String, attempts: u32, reason: String },
+    #[error(
+        "model or images are not what they were when the search began; put them back, and go on with \
+         `haq resume`"
+    )]
+    FilesChanged,
     #[error("worker {worker} answered what cannot be used: {reason}")]
     Answer { worker: String, reason: String },
 }

@@ -72,7 +72,8 @@ pub enum TestbedError {
 }
 
 impl Testbed {
-    /// Puts everything where workers find it; what is there already is not sent again.
+    /// Puts everything where workers find it; what is there already is not sent again. Gives the
+    /// testbed's own place.
     ///
     /// # Errors
     /// When model or images cannot be read any more, or cannot be sent.
@@ -80,7 +81,7 @@ impl Testbed {
         plan: &Plan,
         evaluation_key: &str,
         blobs: &impl BlobStore,
-    ) -> Result<(Self, Blob), TestbedError> {
+    ) -> Result<Blob, TestbedError> {
         let request = &plan.request;
         let onnx = Model::file_bytes(request.model.as_deref()).map_err(RunnerError::from)?;
         let weights = request.weights.as_deref().map(|path| Model::file_bytes(Some(path)));
@@ -116,8 +117,7 @@ impl Testbed {
             search: blobs.put(&search).await?,
         };
         let bytes = serde_json::to_vec(&testbed).expect("a testbed is plain data");
-        let blob = blobs.put(&bytes).await?;
-        Ok((testbed, blob))
+        Ok(blobs.put(&bytes).await?)
     }
 
     /// # Errors
@@ -133,11 +133,6 @@ impl Testbed {
             return Err(TestbedError::OtherSchema { found: schema }.to_string());
         }
         serde_json::from_slice(bytes).map_err(told)
-    }
-
-    /// Its files, the largest last.
-    pub fn blobs(&self) -> impl Iterator<Item = &Blob> {
-        [&self.onnx].into_iter().chain(&self.weights).chain([&self.calibration, &self.search])
     }
 
     /// Calibrates the network and runs it in float: policies can be judged then.

@@ -12,13 +12,14 @@ pub enum Needs {
     Folder,
     Folders,
     Device,
+    Queue,
     Hosts,
     Switch,
     /// From the first to the second, both included.
     Number(i64, i64),
 }
 
-use Needs::{Address, Device, Folder, Folders, Hosts, Number, Switch};
+use Needs::{Address, Device, Folder, Folders, Hosts, Number, Queue, Switch};
 
 /// Sizes, times and counts beyond these are typing mistakes.
 const BYTES_MAX: i64 = 1 << 50;
@@ -34,6 +35,7 @@ pub const KEYS: &[(&str, Needs)] = &[
     ("searches", Number(1, 256)),
     ("threads", Number(1, 1024)),
     ("device", Device),
+    ("queue", Queue),
     ("grace_s", Number(0, SECONDS_MAX)),
     ("crash_limit", Number(1, 1000)),
     ("upload_bytes_max", Number(1, BYTES_MAX)),
@@ -59,6 +61,11 @@ impl Needs {
             Folder => "the path of a folder, as text".into(),
             Folders => "a list of folders, each its path as text".into(),
             Device => "cpu, cuda or cuda:N".into(),
+            Queue => {
+                "nats://HOST[:4222][/FLEET], a database file, or empty; without a password, which is \
+                 for HAQ_QUEUE_CREDENTIALS, HAQ_QUEUE_NKEY or HAQ_QUEUE_TOKEN"
+                    .into()
+            }
             Hosts => "a list of host names such as haq.example.org, without scheme and path".into(),
             Switch => "true or false".into(),
             Number(low, high) => format!("a whole number from {low} to {high}"),
@@ -70,6 +77,8 @@ impl Needs {
             (Address, Value::String(text)) => text.parse::<SocketAddr>().is_ok(),
             (Folder, Value::String(text)) => !text.is_empty(),
             (Device, Value::String(text)) => is_device(text),
+            // What is printed and logged holds no secret.
+            (Queue, Value::String(text)) => !text.contains('@') && !text.contains(char::is_control),
             (Folders, Value::Array(list)) => list.iter().all(|item| Folder.allows(item)),
             (Hosts, Value::Array(list)) => {
                 list.iter().all(|item| item.as_str().is_some_and(is_host))
@@ -93,7 +102,7 @@ impl Needs {
             Hosts => list(','),
             Switch => text.trim().parse().map_or_else(|_| text.into(), Value::Boolean),
             Number(..) => text.trim().parse().map_or_else(|_| text.into(), Value::Integer),
-            Address | Folder | Device => text.trim().into(),
+            Address | Folder | Device | Queue => text.trim().into(),
         }
     }
 }
