@@ -1,13 +1,19 @@
 //! From what was typed to a queue of evaluations.
 
-use std::{path::PathBuf, rc::Rc};
+use std::{
+    path::{Path, PathBuf},
+    rc::Rc,
+};
 
 use tch::Device;
 
 use tokio::runtime::{Builder, Runtime};
 
 use crate::{
-    cli::args::{FleetArgs, QueueArgs},
+    cli::{
+        args::{FleetArgs, QueueArgs},
+        exit::UsageError,
+    },
     network::ComputeDevice,
     queue::{BlobFolder, Connection, JetStreamQueue},
     runner::{
@@ -39,6 +45,13 @@ impl Queue {
                 replicas: args.queue_replicas.into(),
             };
             return Ok(Self::JetStream(JetStreamQueue::connect(&connection).await?));
+        }
+        if !Path::new(place).exists() {
+            let told = format!(
+                "--queue {place}: there is no such database, and it is no nats:// address; a search makes \
+                 its database, workers join it then"
+            );
+            return Err(UsageError(told).into());
         }
         let store = Store::open(place).await?;
         let mut folder = PathBuf::from(place).into_os_string();

@@ -6,7 +6,7 @@ use std::{
 };
 
 use haq::{
-    queue::{ATTEMPTS_MAX, EvalQueue as _},
+    queue::{ATTEMPTS_MAX, Answer, EvalQueue as _, LeasedTask},
     store::Store,
 };
 use serde_json::Value;
@@ -133,6 +133,30 @@ fn a_task_that_nobody_survives_ends_the_search_which_goes_on_once_it_is_handed_o
     let _worker = folder.worker("haq.db", "strong");
     let resume = ["resume", "2", "--queue", "haq.db", "--threads", "1"];
     folder.json(&resume);
+    assert_eq!(folder.episodes(2), folder.episodes(1));
+}
+
+#[test]
+fn answers_that_mean_nothing_are_asked_for_again() {
+    let folder = Folder::new();
+    folder.json(SEARCH);
+    let with_queue = [SEARCH, &["--queue", "haq.db", "--quiet"]].concat();
+    let mut search = started(&folder, &with_queue);
+    let class = haq::network::ComputeDevice::of(tch::Device::Cpu).class;
+    tokio::runtime::Runtime::new().unwrap().block_on(async {
+        let store = Store::open(folder.path().join("haq.db")).await.unwrap();
+        let queue = store.evaluations();
+        for _ in 0..3 {
+            let leased = queue.lease(&class, "odd", Duration::from_secs(60)).await.unwrap();
+            let LeasedTask { task, ticket, attempt } = leased.expect("the search waits");
+            let (worker, payload) = ("odd".into(), serde_json::json!({ "quality": "fine" }));
+            let answer = Answer { task: task.id, attempt, worker, payload };
+            assert!(queue.complete(&ticket, &answer).await.unwrap());
+        }
+        store.close().await;
+    });
+    let _worker = folder.worker("haq.db", "plain");
+    assert!(search.wait().unwrap().success());
     assert_eq!(folder.episodes(2), folder.episodes(1));
 }
 

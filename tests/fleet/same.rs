@@ -64,6 +64,7 @@ fn what_cannot_be_is_refused_before_anything_is_computed() {
         (&["--queue", "nats://"], "nats://"),
         (&["--queue", "haq.db", "--repeats", "2"], "one seed"),
         (&["--queue", "."], "folder"),
+        (&["--queue", "elsewhere.db"], "no such database"),
     ] {
         let output = folder.haq(&[SEARCH, arguments].concat()).output().unwrap();
         let said = String::from_utf8(output.stderr).unwrap();

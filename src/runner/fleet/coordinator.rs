@@ -17,7 +17,9 @@ use super::{
 };
 use crate::{
     domain::{BitwidthPolicy, Measure, Quality, RunId, hexadecimal},
-    queue::{ArrivedAnswer, Blob, BlobStore, EvalQueue, Task, WorkerRegistry},
+    queue::{
+        ATTEMPTS_MAX, Answer, ArrivedAnswer, Blob, BlobStore, EvalQueue, Task, WorkerRegistry,
+    },
     runner::{Prepared, Runner, inputs, model::load_model},
     search::{Judged, PolicyEvaluator, SearchError, SearchRequest, Trial},
 };
@@ -134,7 +136,8 @@ impl<Q: EvalQueue + WorkerRegistry, B: BlobStore> FleetEvaluator<Q, B> {
                 payload: serde_json::to_value(&evaluation).expect("a task is plain data"),
             };
             tasks.push(task.clone());
-            missing.insert(task.id.clone(), Open { task, policy: trial.policy.key() });
+            let policy = trial.policy.key();
+            missing.insert(task.id.clone(), Open { task, policy, n_unusable: 0 });
         }
         self.queue.publish_all(&tasks).await.map_err(FleetError::queue)?;
         let (mut found, mut seen, mut looked) = (HashMap::new(), HashSet::new(), Instant::now());
@@ -147,21 +150,29 @@ impl<Q: EvalQueue + WorkerRegistry, B: BlobStore> FleetEvaluator<Q, B> {
             let n_missing = missing.len();
             for ArrivedAnswer { answer, receipt } in answers {
                 // Answers stay in the queue until their episodes are in the database.
-                if !seen.insert((answer.task.clone(), answer.attempt, answer.worker.clone())) {
+                let given = (answer.task.clone(), answer.attempt, answer.worker.clone());
+                if !seen.insert(given.clone()) {
                     continue;
                 }
-                self.receipts.borrow_mut().push(receipt);
-                if missing.remove(&answer.task).is_none() {
+                let Some(open) = missing.get_mut(&answer.task) else {
+                    self.receipts.borrow_mut().push(receipt);
                     self.report.borrow_mut().n_late += 1;
                     continue;
+                };
+                match self.finding(&answer) {
+                    Ok(finding) => {
+                        self.receipts.borrow_mut().push(receipt);
+                        self.note(&answer.worker, &finding);
+                        missing.remove(&answer.task);
+                        found.insert(answer.task, finding.judged());
+                    }
+                    Err(reason) => {
+                        // The next one may look the same.
+                        seen.remove(&given);
+                        self.queue.take(&receipt).await.map_err(FleetError::queue)?;
+                        self.ask_again(open, &answer, reason).await?;
+                    }
                 }
-                let unusable =
-                    |reason: String| FleetError::Answer { worker: answer.worker.clone(), reason };
-                let finding: Finding = serde_json::from_value(answer.payload)
-                    .map_err(|error| unusable(error.to_string()))?;
-                self.check(&finding).map_err(unusable)?;
-                self.note(&answer.worker, &finding);
-                found.insert(answer.task, finding.judged());
             }
             if missing.len() == n_missing {
                 tokio::time::sleep(PAUSE).await;
@@ -174,16 +185,33 @@ impl<Q: EvalQueue + WorkerRegistry, B: BlobStore> FleetEvaluator<Q, B> {
         Ok(tasks.iter().map(|task| found[&task.id]).collect())
     }
 
-    /// Policies judged in another arithmetic are not this search's.
-    fn check(&self, finding: &Finding) -> Result<(), String> {
+    /// What an answer says; policies judged in another arithmetic are not this search's.
+    fn finding(&self, answer: &Answer) -> Result<Finding, String> {
+        let finding: Finding =
+            serde_json::from_value(answer.payload.clone()).map_err(|error| error.to_string())?;
         let own = FoundIn::from(self.prepared.session.arithmetic());
         if finding.arithmetic == own {
-            return Ok(());
+            return Ok(finding);
         }
-        Err(format!(
-            "it judged in {:?}, and this search judges in {own:?}; {}",
-            finding.arithmetic, finding.device
-        ))
+        let (found, device) = (finding.arithmetic, finding.device);
+        Err(format!("it judged in {found:?} on {device}; this search judges in {own:?}"))
+    }
+
+    /// Hands a task out again whose answer cannot be used, as often as any other.
+    async fn ask_again(
+        &self,
+        open: &mut Open,
+        answer: &Answer,
+        reason: String,
+    ) -> Result<(), FleetError> {
+        open.n_unusable += 1;
+        let worker = answer.worker.clone();
+        if open.n_unusable >= ATTEMPTS_MAX {
+            return Err(FleetError::Answer { worker, reason });
+        }
+        tracing::warn!(worker, reason, "an answer cannot be used; its task is handed out again");
+        self.queue.publish(&open.task).await.map_err(FleetError::queue)?;
+        Ok(())
     }
 
     fn note(&self, worker: &str, finding: &Finding) {
@@ -262,9 +290,12 @@ impl<Q: EvalQueue + WorkerRegistry, B: BlobStore> FleetEvaluator<Q, B> {
     }
 }
 
+/// A task without an answer.
 struct Open {
     task: Task,
     policy: String,
+    /// Answers to it that were of no use.
+    n_unusable: u32,
 }
 
 /// The same for the same run whenever it goes on, and for no other run of any database.
