@@ -21,10 +21,13 @@ if ! command -v nats-server >/dev/null; then
 fi
 
 folder=$(mktemp -d)
+workers=()
+server=
 cleanup() {
-    # shellcheck disable=SC2046 # one argument a process
-    kill $(jobs -p) 2>/dev/null || true
-    wait 2>/dev/null || true
+    # The server last: workers say goodbye to it.
+    for process in "${workers[@]}" $server; do
+        kill "$process" 2>/dev/null && wait "$process" || true
+    done
     rm -rf "$folder"
 }
 trap cleanup EXIT
@@ -42,6 +45,7 @@ done
 queue=nats://127.0.0.1:$port
 for name in one two; do
     "$haq" worker --queue "$queue" --name "$name" --cache "$folder/cache-$name" --threads 1 &
+    workers+=($!)
 done
 
 search=(search --hw bismo-edge --budget latency=0.5 --episodes 48 --round 8 "$@")

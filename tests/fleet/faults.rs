@@ -84,10 +84,13 @@ fn the_nats_server_killed_with_its_disk_kept_and_with_it_lost() {
     workers.iter_mut().for_each(Worker::kill);
     server.restart_empty();
     // Nothing of the network or the images is left on the server, and this one has none of it.
-    let _worker = folder.worker(&queue, "three");
+    let worker = folder.worker(&queue, "three");
     wait_until("the search ending with the disk lost", || search.try_wait().unwrap().is_some());
     assert!(search.wait().unwrap().success());
     assert_eq!(folder.episodes(2), folder.episodes(1));
+    // Also without a server to say goodbye to.
+    server.kill();
+    worker.end();
 }
 
 /// Somebody who takes tasks and gives them back, as if each had killed its worker.

@@ -81,17 +81,12 @@ where
                 break;
             }
         }
-        if let Err(error) = self.queue.leave(&self.card.name).await {
-            tracing::debug!(%error, "the fleet was not told that this worker goes");
-        }
+        tell(self.queue.leave(&self.card.name)).await;
         Ok(worked)
     }
 
-    /// Being listed is not worth stopping for.
     async fn report(&self) {
-        if let Err(error) = self.queue.report(&self.card).await {
-            tracing::debug!(%error, "the fleet was not told that this worker is there");
-        }
+        tell(self.queue.report(&self.card)).await;
     }
 
     async fn one(
@@ -182,6 +177,15 @@ where
         let path: &Path = file.path();
         let bytes = tokio::fs::read(path).await;
         bytes.map_err(|error| format!("{}: {error}", path.display()))
+    }
+}
+
+/// Being listed is worth neither stopping for, nor waiting for a server that is away.
+async fn tell<E: std::fmt::Display>(word: impl Future<Output = Result<(), E>>) {
+    match timeout(PATIENCE, word).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::debug!(%error, "the fleet was not told of this worker"),
+        Err(_) => tracing::debug!("the fleet does not answer"),
     }
 }
 
