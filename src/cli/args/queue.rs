@@ -9,8 +9,8 @@ use super::MachineArgs;
 /// How to reach a queue of evaluations.
 #[derive(Debug, Clone, Args)]
 pub struct QueueArgs {
-    /// Let workers judge that take their work from this queue: nats://HOST[:4222][/FLEET], or the
-    /// database file of searches on this machine
+    /// Queue from which workers take policies to judge: nats://HOST[:4222][/FLEET], or the database
+    /// file of searches on this machine
     #[arg(long, env = "HAQ_QUEUE", value_name = "URL|FILE")]
     queue: Option<String>,
     /// Credentials file for the NATS server, as nsc writes it

@@ -16,7 +16,7 @@ use super::{
 use crate::{
     network::{ComputeDevice, LIBTORCH_VERSION},
     quantization::EvaluationSettings,
-    search::{Judged, PolicyEvaluator as _, Session},
+    search::{PolicyEvaluator as _, Session},
 };
 
 /// Testbeds that stay set up.
@@ -131,16 +131,8 @@ impl Judge {
         }
         let (_, session) = self.set_up.last().expect("one was just put there");
         let start = Instant::now();
-        let Evaluation { policy, rival, measure, .. } = evaluation;
-        let judged = match rival {
-            Some(rival) => {
-                session.race(policy, rival, *measure).map_err(|error| error.to_string())?
-            }
-            None => Judged {
-                quality: session.evaluate(policy).map_err(|error| error.to_string())?,
-                stopped_after_images: None,
-            },
-        };
+        let judged = session.judge_all(&[evaluation.trial()], evaluation.measure);
+        let judged = judged.map_err(|error| error.to_string())?[0];
         Ok(Finding {
             quality: judged.quality,
             stopped_after_images: judged.stopped_after_images,

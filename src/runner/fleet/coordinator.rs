@@ -38,7 +38,7 @@ const LOOK: Duration = Duration::from_secs(10);
 pub struct FleetSettings {
     /// What kind of device judges.
     pub device_class: String,
-    /// Seconds that one evaluation may take, its testbed's delivery included.
+    /// Seconds that one evaluation may take, setting up its testbed included.
     pub time_limit_s: u64,
 }
 

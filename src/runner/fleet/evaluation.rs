@@ -30,6 +30,11 @@ impl Evaluation {
         Self { testbed: testbed.clone(), policy, rival, measure, time_limit_s }
     }
 
+    /// What is to be judged.
+    pub fn trial(&self) -> Trial {
+        Trial { policy: self.policy.clone(), rival: self.rival.clone() }
+    }
+
     /// SHA-256 over all that the answer depends on, hexadecimal.
     pub fn id(&self) -> String {
         let Self { testbed, policy, rival, measure, time_limit_s: _ } = self;

@@ -24,6 +24,9 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// How often a worker tells that it is there.
 const REPORT: Duration = Duration::from_secs(15);
 
+/// How long a worker that gave a task back leaves the next one to others.
+const AFTER_FAILURE: Duration = Duration::from_secs(5);
+
 /// Largest description of a testbed that is read, bytes.
 const TESTBED_BYTES_MAX: u64 = 16 << 20;
 
@@ -58,7 +61,7 @@ where
     /// # Errors
     /// When the queue cannot be used, or an evaluation takes longer than it may: its thread cannot be
     /// stopped, so that the process has to end.
-    pub async fn work(mut self, stop: watch::Receiver<bool>) -> Result<Worked, FleetError> {
+    pub async fn work(mut self, mut stop: watch::Receiver<bool>) -> Result<Worked, FleetError> {
         let mut worked = Worked::default();
         let (mut reported, mut busy_until) = (None, Instant::now());
         while !*stop.borrow() {
@@ -72,8 +75,13 @@ where
             if let Some(leased) = leased {
                 self.card.task = Some(leased.task.id.clone());
                 self.report().await;
+                let n_failed = worked.n_failed;
                 self.one(leased, &mut worked).await?;
                 self.card.task = None;
+                if worked.n_failed > n_failed {
+                    // What is wrong may be wrong here alone: others come first then.
+                    let _ = timeout(AFTER_FAILURE, stop.changed()).await;
+                }
                 self.card.tasks_done = worked.n_answered;
                 busy_until = Instant::now();
                 reported = None;
@@ -103,11 +111,14 @@ where
             loop {
                 tokio::select! {
                     found = &mut work => break found,
-                    _ = beat.tick() => match self.queue.extend(&ticket).await {
-                        Ok(true) => {}
-                        // Whoever has it now gets the same answer: the first one counts.
-                        Ok(false) => tracing::warn!(task = task.id, "the task is another worker's by now"),
-                        Err(error) => tracing::warn!(task = task.id, %error, "the lease was not extended"),
+                    _ = beat.tick() => {
+                        match self.queue.extend(&ticket).await {
+                            Ok(true) => {}
+                            // Whoever has it now gets the same answer: the first one counts.
+                            Ok(false) => tracing::warn!(task = task.id, "the task is another worker's by now"),
+                            Err(error) => tracing::warn!(task = task.id, %error, "the lease was not extended"),
+                        }
+                        self.report().await;
                     }
                 }
             }
