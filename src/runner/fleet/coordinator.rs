@@ -13,7 +13,7 @@ use tokio::runtime::Runtime;
 use super::{
     error::FleetError,
     evaluation::{Evaluation, Finding, FoundIn},
-    testbed::Testbed,
+    testbed::{Testbed, TestbedError},
 };
 use crate::{
     domain::{BitwidthPolicy, Measure, Quality, RunId, hexadecimal},
@@ -139,6 +139,7 @@ impl<Q: EvalQueue + WorkerRegistry, B: BlobStore> FleetEvaluator<Q, B> {
             let policy = trial.policy.key();
             missing.insert(task.id.clone(), Open { task, policy, n_unusable: 0 });
         }
+        self.keep_files().await?;
         self.queue.publish_all(&tasks).await.map_err(FleetError::queue)?;
         let (mut found, mut seen, mut looked) = (HashMap::new(), HashSet::new(), Instant::now());
         while !missing.is_empty() {
@@ -235,15 +236,21 @@ impl<Q: EvalQueue + WorkerRegistry, B: BlobStore> FleetEvaluator<Q, B> {
 
     /// What the queue lost is handed out again; what kills every worker ends the search.
     async fn look_after(&self, missing: &HashMap<String, Open>) -> Result<(), FleetError> {
+        let had_files = self.keep_files().await?;
         for letter in self.queue.dead_letters().await.map_err(FleetError::queue)? {
             let Some(open) = missing.get(&letter.task.id) else { continue };
-            if letter.task.search == self.search {
+            if letter.task.search != self.search {
+                continue;
+            }
+            if had_files {
                 return Err(FleetError::DeadLetter {
                     policy: open.policy.clone(),
                     attempts: letter.attempts,
                     reason: letter.reason.unwrap_or_else(|| "its workers went silent".into()),
                 });
             }
+            // Nobody could do it without the files.
+            self.queue.retry(&letter.task).await.map_err(FleetError::queue)?;
         }
         let mut lost = Vec::new();
         for Open { task, .. } in missing.values() {
@@ -256,20 +263,25 @@ impl<Q: EvalQueue + WorkerRegistry, B: BlobStore> FleetEvaluator<Q, B> {
                 n_tasks = lost.len(),
                 "the queue has lost tasks; they are handed out again"
             );
-            // What lost tasks may have lost files.
-            self.pack_again().await?;
             self.queue.publish_all(&lost).await.map_err(FleetError::queue)?;
             self.report.borrow_mut().n_republished += lost.len() as u64;
         }
         Ok(())
     }
 
-    /// Puts network and images where workers find them once more, as far as they are not there.
-    async fn pack_again(&self) -> Result<(), FleetError> {
+    /// Puts network and images where workers find them once more, if they are there no longer. False
+    /// where that was so.
+    async fn keep_files(&self) -> Result<bool, FleetError> {
+        // Whoever lost its disk lost all of them.
+        let part = &self.testbed.parts[0];
+        if self.blobs.has_part(part).await.map_err(TestbedError::from)? {
+            return Ok(true);
+        }
+        tracing::warn!("the fleet has lost network and images; they are sent again");
         let model = load_model((&self.request).into())?;
         let plan = inputs::plan(self.request.clone(), model)?;
         let testbed = Testbed::pack(&plan, &self.evaluation_key, &self.blobs).await?;
-        if testbed == self.testbed { Ok(()) } else { Err(FleetError::FilesChanged) }
+        if testbed == self.testbed { Ok(false) } else { Err(FleetError::FilesChanged) }
     }
 
     /// Says once that nobody is there to work.
