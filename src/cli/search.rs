@@ -53,8 +53,10 @@ pub fn run(global: &Global, args: &SearchArgs) -> anyhow::Result<Ending> {
         return contest::run(global, args, requests, settings);
     }
     let plan = plan(requests.swap_remove(0))?;
-    if args.fleet.queue.place().is_some() && args.round == 1 {
-        output::note(global, "one policy at a time: --round N gives N workers something to do");
+    if args.fleet.queue.place().is_some() && plan.request.pace().width() == 1 {
+        let told =
+            "one policy at a time: --in-flight N, or --round N, gives N workers something to do";
+        output::note(global, told);
     }
     let store = open_store(global)?;
     // Who does not answer is known before anything is computed.
@@ -119,7 +121,8 @@ fn request(args: &SearchArgs, hw: &str) -> anyhow::Result<SearchRequest> {
         method: args.recipe.method,
         weight_losses: args.weight_losses,
         episode_finetune: args.episode_finetune,
-        round: args.round,
+        round: args.round().unwrap_or(1),
+        in_flight: args.arrivals(),
         batch: args.batch,
         calibration_images: args.input.calibration,
         search_images: args.search_images,

@@ -27,7 +27,7 @@ pub use measurement::{
 pub use policy::BitwidthPolicy;
 pub use quality::{Measure, Quality};
 pub use run::{
-    EpisodeKind, EpisodeRecord, LayerDescription, RunDescription, RunId, RunResult, RunState,
-    Strategy,
+    EpisodeKind, EpisodeRecord, JudgedBy, LayerDescription, RunDescription, RunId, RunResult,
+    RunState, Strategy,
 };
 pub use tuning::{TuningDescription, TuningEpoch, TuningId, TuningRecord, TuningTest};

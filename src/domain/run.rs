@@ -194,6 +194,10 @@ impl EpisodeKind {
 pub struct EpisodeRecord {
     /// Counts from 0 within the run.
     pub index: u32,
+    /// Which of the run's proposals it judges, from 0; none where it is a reference, and in runs of
+    /// before this was kept. Proposals may be judged in another order than they were made in.
+    #[serde(default)]
+    pub proposal_index: Option<u32>,
     pub kind: EpisodeKind,
     /// What was proposed before any budget was enforced.
     pub proposed: BitwidthPolicy,
@@ -212,6 +216,20 @@ pub struct EpisodeRecord {
     /// Since the episode before was judged: learning from that one is in it, and in the first
     /// one what the strategy took to get ready.
     pub wall_s: f64,
+    /// Who judged it, where it was a worker of a fleet.
+    #[serde(default)]
+    pub judged_by: Option<JudgedBy>,
+}
+
+/// A worker that judged a policy.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct JudgedBy {
+    pub worker: String,
+    /// As the worker's machine calls it.
+    pub device: String,
+    pub libtorch_version: String,
+    /// Seconds of the evaluation alone.
+    pub evaluation_s: f64,
 }
 
 impl EpisodeRecord {

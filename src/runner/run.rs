@@ -18,7 +18,8 @@ use crate::{
         shared_sensitivities::SharedSensitivities,
     },
     search::{
-        Outcome, Plan, PolicyEvaluator, Problem, Proposer, SearchEvent, Session, Verdict, n_settled,
+        Outcome, Plan, PolicyEvaluator, Problem, Proposer, SearchError, SearchEvent, Session,
+        Verdict,
     },
     store::{BlockingStore, Checkpoint, SavedCheckpoint},
 };
@@ -123,7 +124,7 @@ impl<'a> Runner<'a> {
         store.claim(id)?;
         let records = store.episodes(id)?;
         prepared.remember(&records);
-        let settled = n_settled(records.len(), plan.references().len(), plan.request.round);
+        let settled = plan.request.pace().n_settled(records.len(), plan.references().len());
         let saved = store.load_checkpoint(id)?.map(|saved| SavedCheckpoint {
             deltas: saved.deltas.into_iter().take(settled).collect(),
             ..saved
@@ -136,7 +137,12 @@ impl<'a> Runner<'a> {
         )?;
         let proposer = restored_proposer(&plan, &prepared.session, saved.as_ref())?;
         let evaluations = records.iter().filter(|record| !record.from_cache).count() as u32;
-        let outcome = Outcome { records, evaluations, ..Outcome::default() };
+        let in_flight = match saved.as_ref().and_then(|saved| saved.in_flight.clone()) {
+            Some(in_flight) => serde_json::from_value(in_flight)
+                .map_err(|error| SearchError::Resume(format!("what was in flight: {error}")))?,
+            None => Vec::new(),
+        };
+        let outcome = Outcome { records, evaluations, in_flight, ..Outcome::default() };
         let (earlier_wall_s, proposer_s) = (run.result.wall_s, start.elapsed().as_secs_f64());
         let evaluator = None;
         Ok(Self {
@@ -221,14 +227,14 @@ impl<'a> Runner<'a> {
             measure: self.plan.request.measure,
             float_quality: self.prepared.session.float_quality(),
             n_images: self.prepared.session.n_search_images(),
-            round: self.plan.request.round,
+            pace: self.plan.request.pace(),
         };
         let (store, id) = (self.store, self.id);
         let mut uncharged_s = std::mem::take(&mut self.proposer_s);
         self.earlier_wall_s += uncharged_s;
         let mut not_kept = None;
         let mut listener = |event: SearchEvent<'_>| -> Result<Verdict, String> {
-            let SearchEvent::Episode { record, state, is_new_best, ends_round } = event;
+            let SearchEvent::Episode { record, state, is_new_best, ends_round, in_flight } = event;
             let mut record = record.clone();
             if record.kind != EpisodeKind::Reference {
                 record.wall_s += std::mem::take(&mut uncharged_s);
@@ -237,6 +243,8 @@ impl<'a> Runner<'a> {
             let checkpoint = Checkpoint {
                 state: ends_round.then(|| state.state.clone()),
                 delta: state.memory.clone(),
+                in_flight: (!in_flight.is_empty())
+                    .then(|| serde_json::to_value(in_flight).expect("it is plain data")),
             };
             if let Err(error) = store.commit_episode(id, record, &checkpoint) {
                 let reason = error.to_string();

@@ -71,6 +71,10 @@ pub struct Submission {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(minimum = 1, maximum = 1024)]
     pub round: Option<u32>,
+    /// Policies in flight of a search that learns from each as it is judged, instead of in rounds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 1, maximum = 1024)]
+    pub in_flight: Option<u32>,
     /// Images the simulated device takes at once.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(minimum = 1, maximum = 65536)]
@@ -158,6 +162,15 @@ impl Submission {
         fields.within("episodes", u64::from(episodes), 1_000_000);
         let round = self.round.unwrap_or(1);
         fields.within("round", round.into(), ROUND_MAX.into());
+        if let Some(in_flight) = self.in_flight {
+            fields.within("in_flight", in_flight.into(), ROUND_MAX.into());
+            if self.round.is_some() {
+                fields.wrong(
+                    "in_flight",
+                    "a search goes on in rounds or with so many in flight, not both",
+                );
+            }
+        }
         self.batch.iter().for_each(|&batch| fields.within("batch", batch, 65_536));
         let request = SearchRequest {
             model,
@@ -181,6 +194,7 @@ impl Submission {
                 .unwrap_or_default(),
             episode_finetune: self.episode_finetune,
             round,
+            in_flight: self.in_flight,
             batch: self.batch,
             calibration_images: self.calibration,
             search_images: self.search_images,

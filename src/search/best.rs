@@ -71,6 +71,8 @@ mod tests {
     fn record(index: u32, latency_s: f64, top1: f64, kl: f64) -> EpisodeRecord {
         EpisodeRecord {
             index,
+            proposal_index: None,
+            judged_by: None,
             kind: EpisodeKind::Proposal,
             proposed: BitwidthPolicy::new(vec![]),
             policy: BitwidthPolicy::new(vec![]),

@@ -1,6 +1,9 @@
 //! What the loop reports; callers decide to print, store or ignore.
 
-use crate::{domain::EpisodeRecord, search::proposer::ProposerState};
+use crate::{
+    domain::EpisodeRecord,
+    search::{proposer::ProposerState, run::InFlight},
+};
 
 /// One thing that happened in a search.
 #[derive(Debug)]
@@ -12,6 +15,8 @@ pub enum SearchEvent<'a> {
         state: &'a ProposerState,
         is_new_best: bool,
         ends_round: bool,
+        /// Proposed and not judged yet.
+        in_flight: &'a [InFlight],
     },
 }
 
@@ -19,16 +24,8 @@ pub enum SearchEvent<'a> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
     GoOn,
-    /// Stop after this round; everything so far is kept.
+    /// Stop; everything so far is kept.
     Stop,
-}
-
-impl Verdict {
-    /// Stops where one of two wants to.
-    #[must_use]
-    pub fn and(self, other: Self) -> Self {
-        if self == Self::Stop { self } else { other }
-    }
 }
 
 /// Hears of every event, in order.

@@ -43,16 +43,13 @@ pub struct EvolutionProposer {
     seed: u64,
     /// The oldest first.
     population: VecDeque<Member>,
-    /// Of the proposals that wait for their judgements, the oldest first.
-    waiting: VecDeque<f32>,
     /// What the last episode added, as it is stored.
     last_memory: Vec<u8>,
 }
 
 impl EvolutionProposer {
     pub fn new(space: SearchSpace, seed: u64) -> Self {
-        let (population, waiting) = (VecDeque::new(), VecDeque::new());
-        Self { space, seed, population, waiting, last_memory: Vec::new() }
+        Self { space, seed, population: VecDeque::new(), last_memory: Vec::new() }
     }
 
     /// Goes on from the memory parts that [`Proposer::state`] gave, in order.
@@ -126,7 +123,6 @@ impl EvolutionProposer {
 impl Proposer for EvolutionProposer {
     fn propose(&mut self, context: &EpisodeContext<'_>) -> Result<Option<Proposal>, SearchError> {
         let mut rng = stream(self.seed, "evolution", context.proposal_index.into());
-        self.waiting.push_back(context.budget_share);
         let is_warm_up = self.population.len() < POPULATION;
         let policy = if is_warm_up {
             self.random(&mut rng)
@@ -134,14 +130,19 @@ impl Proposer for EvolutionProposer {
             self.child(context.budget_share, &mut rng)
         };
         let kind = if is_warm_up { EpisodeKind::WarmUp } else { EpisodeKind::Proposal };
-        Ok(Some(Proposal { policy, kind }))
+        Ok(Some(Proposal::new(policy, kind)))
     }
 
-    fn learn(&mut self, judgement: &Judgement<'_>) -> Result<(), SearchError> {
+    fn learn(
+        &mut self,
+        context: &EpisodeContext<'_>,
+        _: &Proposal,
+        judgement: &Judgement<'_>,
+    ) -> Result<(), SearchError> {
         let member = Member {
             policy: judgement.executed.clone(),
             reward: judgement.reward,
-            budget_share: self.waiting.pop_front().expect("a proposal waits"),
+            budget_share: context.budget_share,
         };
         self.last_memory = serde_json::to_vec(&member).expect("a member is plain data");
         self.enter(member);
@@ -176,11 +177,13 @@ mod tests {
 
     fn episodes(proposer: &mut EvolutionProposer, range: std::ops::Range<u32>) -> Vec<Member> {
         let play = |proposal_index| {
-            let context = EpisodeContext { proposal_index, budget_share: 1.0, budgets: &[] };
-            let policy = proposer.propose(&context).unwrap().unwrap().policy;
-            let reward = fitness(&policy);
-            proposer.learn(&Judgement { executed: &policy, reward, loss: -reward }).unwrap();
-            Member { policy, reward, budget_share: 1.0 }
+            let context =
+                EpisodeContext { proposal_index, budget_share: 1.0, budgets: &[], in_flight: &[] };
+            let proposal = proposer.propose(&context).unwrap().unwrap();
+            let reward = fitness(&proposal.policy);
+            let judgement = Judgement { executed: &proposal.policy, reward, loss: -reward };
+            proposer.learn(&context, &proposal, &judgement).unwrap();
+            Member { policy: proposal.policy, reward, budget_share: 1.0 }
         };
         range.map(play).collect()
     }

@@ -6,7 +6,7 @@ use crate::{
         BitChange, Bits, BitwidthPolicy, Budget, CostKind, LayerExplanation, Operand, Reason,
     },
     search::{
-        run::PolicyCost,
+        evaluator::PolicyCost,
         space::{Decision, SearchSpace},
     },
 };

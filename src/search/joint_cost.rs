@@ -5,7 +5,7 @@ use haq_simulator::{CostError, CostModel, HardwareProfile, Workload};
 use crate::{
     domain::{BitwidthPolicy, Cost, CostKind, LayerBits},
     quantization::Method,
-    search::{run::PolicyCost, weights_only::cost_model},
+    search::{evaluator::PolicyCost, weights_only::cost_model},
 };
 
 /// A network on one device.

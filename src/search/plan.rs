@@ -10,11 +10,11 @@ use crate::{
     },
     search::{
         error::SearchError,
+        evaluator::PolicyCost,
         joint_cost::JointCost,
         model::Model,
         projection::cheapest,
         request::SearchRequest,
-        run::PolicyCost,
         space::{LayerChoices, SearchSpace},
         weights_only,
         workload::workload_of,

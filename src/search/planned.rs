@@ -4,8 +4,8 @@
 use crate::{
     domain::{Bits, BitwidthPolicy, Budget},
     search::{
-        error::SearchError, greedy::descend, ilp::least_loss, limits::BudgetRange,
-        loss_table::LossTable, plan::Plan, projection::cheapest, run::PolicyCost as _,
+        error::SearchError, evaluator::PolicyCost as _, greedy::descend, ilp::least_loss,
+        limits::BudgetRange, loss_table::LossTable, plan::Plan, projection::cheapest,
         space::Decision,
     },
 };

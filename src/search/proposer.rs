@@ -2,6 +2,7 @@
 
 use rand::{Rng as _, RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
+use serde::{Deserialize, Serialize};
 
 use crate::{
     domain::{BitwidthPolicy, Budget, EpisodeKind},
@@ -17,13 +18,25 @@ pub struct EpisodeContext<'a> {
     pub budget_share: f32,
     /// The budgets that hold in the episode.
     pub budgets: &'a [Budget],
+    /// What was proposed and is not judged yet, the oldest first.
+    pub in_flight: &'a [BitwidthPolicy],
 }
 
 /// A policy to be projected and judged.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Proposal {
     pub policy: BitwidthPolicy,
     pub kind: EpisodeKind,
+    /// What an agent did in each decision, for proposers that learn from that and not from the bits
+    /// it led to.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub actions: Vec<f32>,
+}
+
+impl Proposal {
+    pub fn new(policy: BitwidthPolicy, kind: EpisodeKind) -> Self {
+        Self { policy, kind, actions: Vec::new() }
+    }
 }
 
 /// What became of a proposal.
@@ -47,14 +60,21 @@ pub struct ProposerState {
 
 /// Proposes policies one episode after the other and may learn from what became of them.
 ///
-/// Several proposals may wait for their judgements at once. Equal seeds and equal judgements, heard
-/// after equally many proposals, give equal proposals.
+/// Several proposals may be in flight at once and be judged in any order: whoever asks keeps them.
+/// Equal seeds and equal judgements, heard after equally many proposals, give equal proposals.
 pub trait Proposer {
     /// The next policy; `None` when there is nothing left to propose.
     fn propose(&mut self, context: &EpisodeContext<'_>) -> Result<Option<Proposal>, SearchError>;
 
-    /// Hears what became of the oldest proposal that waits for it, exactly once for each.
-    fn learn(&mut self, judgement: &Judgement<'_>) -> Result<(), SearchError>;
+    /// Hears what became of a proposal, exactly once for each.
+    ///
+    /// - `context`: what it was made in; what was in flight then is not told again
+    fn learn(
+        &mut self,
+        context: &EpisodeContext<'_>,
+        proposal: &Proposal,
+        judgement: &Judgement<'_>,
+    ) -> Result<(), SearchError>;
 
     /// Hears of a policy it did not propose, or had proposed before the run was resumed; in the
     /// order in which they were judged.
@@ -66,7 +86,8 @@ pub trait Proposer {
         false
     }
 
-    /// What is needed to go on after the last judgement that was heard, when no proposal waits.
+    /// What is needed to go on after the last judgement that was heard, beside the proposals that
+    /// are in flight.
     fn state(&mut self) -> ProposerState;
 }
 
@@ -110,10 +131,15 @@ impl Proposer for RandomProposer {
             let bits = bits_of_action(rng.random::<f32>(), self.space.widths(decision));
             self.space.set(&mut policy, decision, bits);
         }
-        Ok(Some(Proposal { policy, kind: EpisodeKind::Proposal }))
+        Ok(Some(Proposal::new(policy, EpisodeKind::Proposal)))
     }
 
-    fn learn(&mut self, _: &Judgement<'_>) -> Result<(), SearchError> {
+    fn learn(
+        &mut self,
+        _: &EpisodeContext<'_>,
+        _: &Proposal,
+        _: &Judgement<'_>,
+    ) -> Result<(), SearchError> {
         Ok(())
     }
 
@@ -136,10 +162,15 @@ impl ListProposer {
 impl Proposer for ListProposer {
     fn propose(&mut self, context: &EpisodeContext<'_>) -> Result<Option<Proposal>, SearchError> {
         let policy = self.policies.get(context.proposal_index as usize).cloned();
-        Ok(policy.map(|policy| Proposal { policy, kind: EpisodeKind::Proposal }))
+        Ok(policy.map(|policy| Proposal::new(policy, EpisodeKind::Proposal)))
     }
 
-    fn learn(&mut self, _: &Judgement<'_>) -> Result<(), SearchError> {
+    fn learn(
+        &mut self,
+        _: &EpisodeContext<'_>,
+        _: &Proposal,
+        _: &Judgement<'_>,
+    ) -> Result<(), SearchError> {
         Ok(())
     }
 

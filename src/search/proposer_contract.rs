@@ -108,6 +108,8 @@ struct Played {
     proposed: BitwidthPolicy,
     executed: BitwidthPolicy,
     state: ProposerState,
+    /// What was on its way when it was judged, with its number.
+    in_flight: Vec<(u32, Proposal)>,
 }
 
 fn judgement(executed: &BitwidthPolicy) -> Judgement<'_> {
@@ -115,34 +117,65 @@ fn judgement(executed: &BitwidthPolicy) -> Judgement<'_> {
     Judgement { executed, reward: -bits, loss: 1.0 / bits }
 }
 
-/// Plays from after `past` to the last episode, so many at a time. Every judgement takes a bit from
-/// the second layer's weights, as a budget would.
-fn play_in_rounds(make: Make, past: &[Played], round: u32) -> Vec<Played> {
+/// How many proposals are judged at a time, and which of them comes first.
+#[derive(Debug, Clone, Copy)]
+enum Order {
+    /// All of a round, in their order.
+    Rounds(u32),
+    /// So many are in flight, and they overtake each other.
+    Arrivals(u32),
+}
+
+fn context<'a>(
+    proposal_index: u32,
+    budgets: &'a [Budget],
+    in_flight: &'a [BitwidthPolicy],
+) -> EpisodeContext<'a> {
+    EpisodeContext { proposal_index, budget_share: 0.5, budgets, in_flight }
+}
+
+/// Plays from after `past` to the last episode. Every judgement takes a bit from the second layer's
+/// weights, as a budget would.
+fn play_in(order: Order, make: Make, past: &[Played]) -> Vec<Played> {
     let space = space();
     let states: Vec<ProposerState> = past.iter().map(|played| played.state.clone()).collect();
     let mut proposer = make(&states);
     past.iter().for_each(|played| proposer.witness(&judgement(&played.executed)));
     let budgets = budgets();
+    let mut in_flight = past.last().map_or_else(Vec::new, |played| played.in_flight.clone());
+    let mut next = (past.len() + in_flight.len()) as u32;
     let mut played = Vec::new();
-    for first in (past.len() as u32..EPISODES).step_by(round as usize) {
-        let propose = |proposal_index| {
-            let context = EpisodeContext { proposal_index, budget_share: 0.5, budgets: &budgets };
-            proposer.propose(&context).unwrap().unwrap().policy
-        };
-        let proposals: Vec<_> = (first..(first + round).min(EPISODES)).map(propose).collect();
-        for proposed in proposals {
-            let decision = space.decisions()[0];
-            let mut executed = proposed.clone();
-            space.set(&mut executed, decision, space.widths(decision)[0]);
-            proposer.learn(&judgement(&executed)).unwrap();
-            played.push(Played { proposed, executed, state: proposer.state() });
+    while past.len() + played.len() < EPISODES as usize {
+        let (Order::Rounds(width) | Order::Arrivals(width)) = order;
+        let may_propose = matches!(order, Order::Arrivals(_)) || in_flight.is_empty();
+        while may_propose && in_flight.len() < width as usize && next < EPISODES {
+            let waiting: Vec<_> = in_flight
+                .iter()
+                .map(|(_, proposal): &(u32, Proposal)| proposal.policy.clone())
+                .collect();
+            in_flight.push((
+                next,
+                proposer.propose(&context(next, &budgets, &waiting)).unwrap().unwrap(),
+            ));
+            next += 1;
         }
+        let first = match order {
+            Order::Rounds(_) => 0,
+            Order::Arrivals(_) => (past.len() + played.len()) * 7 % in_flight.len(),
+        };
+        let (index, proposal) = in_flight.remove(first);
+        let decision = space.decisions()[0];
+        let mut executed = proposal.policy.clone();
+        space.set(&mut executed, decision, space.widths(decision)[0]);
+        proposer.learn(&context(index, &budgets, &[]), &proposal, &judgement(&executed)).unwrap();
+        let (proposed, state) = (proposal.policy, proposer.state());
+        played.push(Played { proposed, executed, state, in_flight: in_flight.clone() });
     }
     played
 }
 
 fn play(make: Make, past: &[Played]) -> Vec<Played> {
-    play_in_rounds(make, past, 1)
+    play_in(Order::Rounds(1), make, past)
 }
 
 #[test]
@@ -170,12 +203,14 @@ fn equal_seeds_and_judgements_give_equal_proposals() {
 
 #[test]
 fn a_restored_proposer_goes_on_as_if_never_stopped() {
+    let orders =
+        [(Order::Rounds(1), [3, 22]), (Order::Rounds(4), [4, 20]), (Order::Arrivals(4), [1, 21])];
     for (name, make) in PROPOSERS {
-        for (round, stops) in [(1, [3, 22]), (4, [4, 20])] {
-            let whole = play_in_rounds(make, &[], round);
+        for (order, stops) in orders {
+            let whole = play_in(order, make, &[]);
             for n in stops {
-                let goes_on = play_in_rounds(make, &whole[..n], round);
-                assert_eq!(goes_on, whole[n..], "{name} after {n} episodes, {round} at a time");
+                let goes_on = play_in(order, make, &whole[..n]);
+                assert!(goes_on == whole[n..], "{name} after {n} episodes, {order:?}");
             }
         }
     }
@@ -184,12 +219,20 @@ fn a_restored_proposer_goes_on_as_if_never_stopped() {
 #[test]
 fn what_ddpg_has_in_flight_is_not_proposed_again() {
     let (_, make) = PROPOSERS[4];
-    let played = play_in_rounds(make, &[], 6);
-    for round in played.chunks(6) {
-        let mut policies: Vec<String> = round.iter().map(|played| played.proposed.key()).collect();
-        policies.sort();
-        policies.dedup();
-        assert_eq!(policies.len(), round.len());
+    let keys = |proposals: &mut dyn Iterator<Item = &BitwidthPolicy>| {
+        let mut keys: Vec<String> = proposals.map(BitwidthPolicy::key).collect();
+        keys.sort();
+        keys
+    };
+    for round in play_in(Order::Rounds(6), make, &[]).chunks(6) {
+        let mut unique = keys(&mut round.iter().map(|played| &played.proposed));
+        unique.dedup();
+        assert_eq!(unique.len(), round.len());
+    }
+    for played in play_in(Order::Arrivals(6), make, &[]) {
+        let mut unique = keys(&mut played.in_flight.iter().map(|(_, proposal)| &proposal.policy));
+        unique.dedup();
+        assert_eq!(unique.len(), played.in_flight.len());
     }
 }
 

@@ -8,10 +8,10 @@ use serde::{Deserialize, Serialize};
 use crate::{
     domain::{Bits, BudgetRequest, LayerBits, Measure, Strategy},
     quantization::Method,
-    search::weight_losses::WeightLosses,
+    search::{pace::Pace, weight_losses::WeightLosses},
 };
 
-/// Policies that are proposed before the first of them is judged, at most.
+/// Policies that may be judged at a time.
 pub const ROUND_MAX: u32 = 1024;
 
 /// A list of widths: `2-8`, `2,4,8` or `4`.
@@ -258,6 +258,9 @@ pub struct SearchRequest {
     /// Policies proposed before the first of them is judged.
     #[serde(default = "one_by_one", skip_serializing_if = "is_one_by_one")]
     pub round: u32,
+    /// Policies in flight of a search that learns from each as it is judged, instead of in rounds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub in_flight: Option<u32>,
     /// Images the simulator costs at once; the profile's own where absent.
     pub batch: Option<u64>,
     pub calibration_images: Option<usize>,
@@ -270,6 +273,10 @@ impl SearchRequest {
     /// Decides which image lands in which split.
     pub fn images_seed(&self) -> u64 {
         self.split_seed.unwrap_or(self.seed)
+    }
+
+    pub fn pace(&self) -> Pace {
+        self.in_flight.map_or(Pace::Rounds(self.round), Pace::Arrivals)
     }
 
     /// The profiles of all devices, the first one first.
@@ -316,6 +323,7 @@ impl SearchRequest {
         if !is_one_by_one(&self.round) {
             flag("round", self.round.to_string());
         }
+        self.in_flight.iter().for_each(|in_flight| flag("in-flight", in_flight.to_string()));
         self.weight_bits.iter().for_each(|bits| flag("weight-bits", bits.to_string()));
         self.activation_bits.iter().for_each(|bits| flag("activation-bits", bits.to_string()));
         self.batch.iter().for_each(|batch| flag("batch", batch.to_string()));

@@ -1,79 +1,25 @@
-//! The loop: propose, project, evaluate, reward, learn; one episode after the other, or a round of
-//! them whose evaluations do not wait for each other.
+//! The loop: propose, project, evaluate, reward, learn; in rounds (`rounds.rs`) or with so many
+//! policies in flight (`arrivals.rs`).
 
-use std::{collections::HashMap, ops::Range, time::Instant};
+use std::{collections::HashMap, time::Instant};
+
+use serde::{Deserialize, Serialize};
 
 use crate::{
-    domain::{
-        BitwidthPolicy, Budget, Cost, CostKind, EpisodeKind, EpisodeRecord, Measure, Quality,
-    },
+    domain::{BitwidthPolicy, Budget, CostKind, EpisodeKind, EpisodeRecord, Measure, Quality},
     search::{
         best::{Preference, best_episode},
         error::SearchError,
+        evaluator::{Judged, PolicyCost, PolicyEvaluator, Trial},
         events::{Listener, SearchEvent, Verdict},
         limits::{Limits, share_of},
+        pace::Pace,
         projection::{cheapest, project},
         proposer::{EpisodeContext, Judgement, Proposal, Proposer, ProposerState},
         reward::{loss, reward},
         space::SearchSpace,
     },
 };
-
-/// Bitwidths → quality. One forward pass of the search images, or a closure in a test.
-pub trait PolicyEvaluator {
-    fn evaluate(&self, policy: &BitwidthPolicy) -> Result<Quality, SearchError>;
-
-    /// The same for as long as the policy may still be better than `rival`, which was judged
-    /// on all images.
-    fn race(
-        &self,
-        policy: &BitwidthPolicy,
-        _rival: &BitwidthPolicy,
-        _measure: Measure,
-    ) -> Result<Judged, SearchError> {
-        Ok(Judged { quality: self.evaluate(policy)?, stopped_after_images: None })
-    }
-
-    /// Judges policies that do not wait for each other, each as if alone; in their order.
-    fn judge_all(&self, trials: &[Trial], measure: Measure) -> Result<Vec<Judged>, SearchError> {
-        let judge = |trial: &Trial| match &trial.rival {
-            Some(rival) => self.race(&trial.policy, rival, measure),
-            None => Ok(Judged::on_all_images(self.evaluate(&trial.policy)?)),
-        };
-        trials.iter().map(judge).collect()
-    }
-
-    /// What the policy is known to reach already, such as from another run on the same images.
-    fn known(&self, _policy: &BitwidthPolicy) -> Option<Quality> {
-        None
-    }
-}
-
-/// A policy to be judged.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Trial {
-    pub policy: BitwidthPolicy,
-    /// Judged on all images before; the policy is judged for as long as it may be better.
-    pub rival: Option<BitwidthPolicy>,
-}
-
-/// What judging a policy gave; see [`EpisodeRecord`].
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Judged {
-    pub quality: Quality,
-    pub stopped_after_images: Option<u32>,
-}
-
-/// Bitwidths → cost. The simulator, or a closure in a test.
-pub trait PolicyCost {
-    fn cost(&self, policy: &BitwidthPolicy) -> Cost;
-}
-
-impl<F: Fn(&BitwidthPolicy) -> Cost> PolicyCost for F {
-    fn cost(&self, policy: &BitwidthPolicy) -> Cost {
-        self(policy)
-    }
-}
 
 /// What is searched.
 pub struct Problem<'a> {
@@ -89,8 +35,7 @@ pub struct Problem<'a> {
     pub float_quality: Quality,
     /// Images that each policy is judged on.
     pub n_images: usize,
-    /// Episodes that are proposed before the first of them is judged, at least 1.
-    pub round: u32,
+    pub pace: Pace,
 }
 
 /// How a search stands after some episodes.
@@ -102,16 +47,8 @@ pub struct Outcome {
     pub best_episode: Option<u32>,
     /// Whether all planned episodes were run.
     pub is_complete: bool,
-}
-
-/// How many of a run's records lie before the round that is in work: with the state that was
-/// reported with the last of them, the round can be proposed again.
-///
-/// - `n_references`: policies tried first for comparison
-pub fn n_settled(n_records: usize, n_references: usize, round: u32) -> usize {
-    let round = round.max(1) as usize;
-    let n_proposals = n_records.saturating_sub(n_references);
-    n_records - n_proposals % round
+    /// Proposed and not judged yet when the last record was kept.
+    pub in_flight: Vec<InFlight>,
 }
 
 /// Runs references and proposals that `outcome` does not hold yet.
@@ -119,8 +56,9 @@ pub fn n_settled(n_records: usize, n_references: usize, round: u32) -> usize {
 /// - `references`: policies tried first for comparison; they need not meet the budgets
 /// - `episodes`: proposals in all
 /// - `outcome`: empty, or what an earlier part of the same run found; `proposer` then is in the
-///   state that was reported with the last of its [`n_settled`] records, and here witnesses those.
-///   A round that was interrupted is proposed again, and what was judged of it is taken as it was
+///   state that was reported with the last of its settled records ([`Pace::n_settled`]), and here
+///   witnesses those. A round that was interrupted is proposed again, and what was judged of it is
+///   taken as it was; what was in flight goes on
 ///
 /// # Errors
 /// When an evaluation fails or the listener cannot keep an episode. What was found before stays
@@ -133,77 +71,34 @@ pub fn run(
     outcome: Outcome,
     listener: Listener<'_>,
 ) -> Result<Outcome, SearchError> {
-    let mut search = Search::new(problem, outcome);
-    let round = problem.round.max(1) as usize;
-    let n_records = search.outcome.records.len();
-    let n_settled = n_settled(n_records, references.len(), problem.round);
+    let mut search = Search::new(problem, references.len(), outcome);
+    let n_settled = problem.pace.n_settled(search.outcome.records.len(), references.len());
     for record in &search.outcome.records[..n_settled] {
         proposer.witness(&problem.judgement(record));
     }
-    // An episode's time begins where the one before was judged: what was learned from that counts.
-    let mut start = Instant::now();
-    for policies in references.get(n_records..).unwrap_or_default().chunks(round) {
-        let as_it_is = |policy: &BitwidthPolicy| Candidate {
-            proposed: policy.clone(),
-            kind: EpisodeKind::Reference,
-            trial: Trial { policy: policy.clone(), rival: None },
-        };
-        let records = search.judge(policies.iter().map(as_it_is).collect(), start)?;
-        start = Instant::now();
-        let mut verdict = Verdict::GoOn;
-        for record in records {
-            proposer.witness(&problem.judgement(&record));
-            verdict = verdict.and(search.keep(record, &proposer.state(), true, listener)?);
-        }
-        if verdict == Verdict::Stop {
-            return Ok(search.outcome);
-        }
+    let n_tried = search.outcome.records.len();
+    let missing = references.get(n_tried..).unwrap_or_default();
+    if !search.try_references(missing, proposer, listener)? {
+        return Ok(search.outcome);
     }
-    let mut first = n_settled.saturating_sub(references.len()) as u32;
-    while first < episodes {
-        let last = first.saturating_add(problem.round.max(1)).min(episodes);
-        let n_before = references.len() + first as usize;
-        let candidates = search.propose(proposer, first..last, n_before)?;
-        first = last;
-        let n_proposed = candidates.len();
-        let is_over = n_proposed < round;
-        let taken = search.take_up(n_before, &candidates)?;
-        let records = search.judge(candidates.into_iter().skip(taken).collect(), start)?;
-        start = Instant::now();
-        for record in &search.outcome.records[n_before..] {
-            proposer.learn(&problem.judgement(record))?;
-            // What it added to its memory is kept already.
-            proposer.state();
+    search.outcome.is_complete = match problem.pace {
+        Pace::Rounds(_) => {
+            let first = n_settled.saturating_sub(references.len()) as u32;
+            search.play_rounds(proposer, first, episodes, listener)?
         }
-        let (n_new, mut verdict) = (records.len(), Verdict::GoOn);
-        for (index, record) in records.into_iter().enumerate() {
-            proposer.learn(&problem.judgement(&record))?;
-            let ends_round = index + 1 == n_new;
-            verdict = verdict.and(search.keep(record, &proposer.state(), ends_round, listener)?);
-        }
-        if verdict == Verdict::Stop {
-            return Ok(search.outcome);
-        }
-        if is_over {
-            break;
-        }
-    }
-    search.outcome.is_complete = true;
+        Pace::Arrivals(_) => search.play_arrivals(proposer, episodes, listener)?,
+    };
     Ok(search.outcome)
 }
 
-/// A proposal on its way to be judged.
-struct Candidate {
-    proposed: BitwidthPolicy,
-    kind: EpisodeKind,
+/// A policy on its way to be judged.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct InFlight {
+    /// None for a reference.
+    pub proposal_index: Option<u32>,
+    pub proposal: Proposal,
     /// What is executed of it.
-    trial: Trial,
-}
-
-impl Judged {
-    fn on_all_images(quality: Quality) -> Self {
-        Self { quality, stopped_after_images: None }
-    }
+    pub trial: Trial,
 }
 
 impl Problem<'_> {
@@ -215,25 +110,58 @@ impl Problem<'_> {
     }
 }
 
-struct Search<'a> {
-    problem: &'a Problem<'a>,
+/// A search in work.
+pub(super) struct Search<'a> {
+    pub problem: &'a Problem<'a>,
+    pub n_references: usize,
     limits: Limits,
     way_out: BitwidthPolicy,
-    known: HashMap<String, Judged>,
-    outcome: Outcome,
+    /// By policy.
+    pub known: HashMap<String, Judged>,
+    pub outcome: Outcome,
+    /// When the last policies were judged: an episode's time begins there, for what was learned
+    /// from them counts.
+    pub since: Instant,
 }
 
 impl<'a> Search<'a> {
-    fn new(problem: &'a Problem<'a>, outcome: Outcome) -> Self {
+    fn new(problem: &'a Problem<'a>, n_references: usize, outcome: Outcome) -> Self {
         let cost = |policy: &BitwidthPolicy| problem.cost.cost(policy);
         let limits = Limits::of(problem.space, &cost, problem.budgets, problem.objective);
         let way_out = cheapest(problem.space, &limits.at(0.0), &cost);
         let judged = |record: &EpisodeRecord| Judged {
             quality: record.quality,
             stopped_after_images: record.stopped_after_images,
+            by: None,
         };
         let known = outcome.records.iter().map(|r| (r.policy.key(), judged(r))).collect();
-        Self { problem, limits, way_out, known, outcome }
+        let since = Instant::now();
+        Self { problem, n_references, limits, way_out, known, outcome, since }
+    }
+
+    /// Judges policies as they are, for comparison; false where the listener wants to stop.
+    fn try_references(
+        &mut self,
+        references: &[BitwidthPolicy],
+        proposer: &mut dyn Proposer,
+        listener: Listener<'_>,
+    ) -> Result<bool, SearchError> {
+        let as_it_is = |policy: &BitwidthPolicy| InFlight {
+            proposal_index: None,
+            proposal: Proposal::new(policy.clone(), EpisodeKind::Reference),
+            trial: Trial { policy: policy.clone(), rival: None },
+        };
+        let candidates: Vec<InFlight> = references.iter().map(as_it_is).collect();
+        let width = self.problem.pace.width() as usize;
+        for (index, candidate) in candidates.iter().enumerate() {
+            let last = (index + width).min(candidates.len());
+            let record = self.judge_first(&candidates[index..last])?;
+            self.hear(proposer, candidate, &record)?;
+            if self.keep(record, &proposer.state(), true, &[], listener)? == Verdict::Stop {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// The policy lowered until it meets the budgets.
@@ -261,103 +189,136 @@ impl<'a> Search<'a> {
         rival.map(|record| record.policy.clone())
     }
 
-    /// The round of these proposals.
+    /// The next policy to be judged, if there is one.
     ///
-    /// - `n_before`: records before it
-    fn propose(
+    /// - `in_flight`: proposed and not judged yet
+    /// - `n_before`: records that it may race
+    pub fn propose(
         &self,
         proposer: &mut dyn Proposer,
-        round: Range<u32>,
+        proposal_index: u32,
+        in_flight: &[InFlight],
         n_before: usize,
-    ) -> Result<Vec<Candidate>, SearchError> {
-        let mut candidates = Vec::new();
-        for proposal_index in round {
-            let share = share_of(proposal_index.into());
-            let budgets = self.limits.at(share);
-            let context =
-                EpisodeContext { proposal_index, budget_share: share as f32, budgets: &budgets };
-            let Some(Proposal { policy: proposed, kind }) = proposer.propose(&context)? else {
-                break;
-            };
-            let policy = self.enforce(proposed.clone(), &budgets);
-            let races = proposer.races() && kind == EpisodeKind::Proposal;
+    ) -> Result<Option<InFlight>, SearchError> {
+        let share = share_of(proposal_index.into());
+        let budgets = self.limits.at(share);
+        let waiting: Vec<_> = in_flight.iter().map(|other| other.proposal.policy.clone()).collect();
+        let proposal = proposer.propose(&EpisodeContext {
+            proposal_index,
+            budget_share: share as f32,
+            budgets: &budgets,
+            in_flight: &waiting,
+        })?;
+        Ok(proposal.map(|proposal| {
+            let policy = self.enforce(proposal.policy.clone(), &budgets);
+            let races = proposer.races() && proposal.kind == EpisodeKind::Proposal;
             let rival = if races { self.rival(&policy, n_before) } else { None };
-            candidates.push(Candidate { proposed, kind, trial: Trial { policy, rival } });
-        }
-        Ok(candidates)
+            let trial = Trial { policy, rival };
+            InFlight { proposal_index: Some(proposal_index), proposal, trial }
+        }))
     }
 
-    /// How many of a round an earlier part of the run judged.
-    fn take_up(&self, n_before: usize, candidates: &[Candidate]) -> Result<usize, SearchError> {
-        let judged = self.outcome.records.get(n_before..).unwrap_or_default();
-        let is_same = |(record, candidate): (&EpisodeRecord, &Candidate)| {
-            record.proposed == candidate.proposed && record.policy == candidate.trial.policy
+    /// Tells the proposer what became of a policy.
+    pub fn hear(
+        &self,
+        proposer: &mut dyn Proposer,
+        candidate: &InFlight,
+        record: &EpisodeRecord,
+    ) -> Result<(), SearchError> {
+        let judgement = self.problem.judgement(record);
+        let Some(proposal_index) = candidate.proposal_index else {
+            proposer.witness(&judgement);
+            return Ok(());
         };
-        if judged.len() > candidates.len() || !judged.iter().zip(candidates).all(is_same) {
-            return Err(SearchError::Resume(format!(
-                "the round after episode {n_before} is not proposed as it was before"
-            )));
-        }
-        Ok(judged.len())
+        let share = share_of(proposal_index.into());
+        let context = EpisodeContext {
+            proposal_index,
+            budget_share: share as f32,
+            budgets: &self.limits.at(share),
+            in_flight: &[],
+        };
+        proposer.learn(&context, &candidate.proposal, &judgement)
     }
 
-    /// - `start`: when work on them began
-    fn judge(
-        &mut self,
-        candidates: Vec<Candidate>,
-        start: Instant,
-    ) -> Result<Vec<EpisodeRecord>, SearchError> {
-        let Problem { evaluator, measure, .. } = *self.problem;
+    /// What is known of a policy, from this run or another.
+    pub fn look_up(&mut self, trial: &Trial) -> Option<Judged> {
+        let key = trial.policy.key();
+        // A race may end otherwise than the whole evaluation that another run made: what this
+        // run finds must not hang on what others did.
+        if let (None, None, Some(quality)) =
+            (self.known.get(&key), &trial.rival, self.problem.evaluator.known(&trial.policy))
+        {
+            self.known.insert(key.clone(), Judged::on_all_images(quality));
+        }
+        self.known.get(&key).cloned()
+    }
+
+    /// Those whose policies have to be judged, equal ones once.
+    pub fn unknown(&mut self, candidates: &[InFlight]) -> Vec<Trial> {
         let mut trials: Vec<Trial> = Vec::new();
-        let mut from_cache = Vec::new();
-        for Candidate { trial, .. } in &candidates {
-            let key = trial.policy.key();
-            // A race may end otherwise than the whole evaluation that another run made: what this
-            // run finds must not hang on what others did.
-            if let (None, None, Some(quality)) =
-                (self.known.get(&key), &trial.rival, evaluator.known(&trial.policy))
-            {
-                self.known.insert(key.clone(), Judged::on_all_images(quality));
-            }
+        for InFlight { trial, .. } in candidates {
             let is_tried = trials.iter().any(|tried| tried.policy == trial.policy);
-            from_cache.push(is_tried || self.known.contains_key(&key));
-            if from_cache.last() == Some(&false) {
+            if !is_tried && self.look_up(trial).is_none() {
                 trials.push(trial.clone());
             }
         }
-        if !trials.is_empty() {
-            let judged = evaluator.judge_all(&trials, measure)?;
-            self.known.extend(trials.iter().map(|trial| trial.policy.key()).zip(judged));
-        }
-        self.outcome.evaluations += trials.len() as u32;
-        let wall_s = start.elapsed().as_secs_f64() / candidates.len().max(1) as f64;
-        let value = |quality: &Quality| measure.of(quality).unwrap_or(f64::NAN);
-        let first_index = self.outcome.records.len();
-        let numbered = candidates.into_iter().zip(from_cache).enumerate();
-        let record = |(offset, (candidate, from_cache)): (usize, (Candidate, bool))| {
-            let policy = candidate.trial.policy;
-            let Judged { quality, stopped_after_images } = self.known[&policy.key()];
-            EpisodeRecord {
-                index: (first_index + offset) as u32,
-                kind: candidate.kind,
-                proposed: candidate.proposed,
-                cost: self.problem.cost.cost(&policy),
-                policy,
-                reward: reward(value(&quality), value(&self.problem.float_quality)),
-                quality,
-                stopped_after_images,
-                from_cache,
-                wall_s,
-            }
-        };
-        Ok(numbered.map(record).collect())
+        trials
     }
 
-    fn keep(
+    /// Judges the first of them; the others are next.
+    pub fn judge_first(&mut self, candidates: &[InFlight]) -> Result<EpisodeRecord, SearchError> {
+        let trial = &candidates[0].trial;
+        let known = self.look_up(trial);
+        let from_cache = known.is_some();
+        let judged = match known {
+            Some(judged) => judged,
+            None => {
+                let trials = self.unknown(candidates);
+                let judged = self.problem.evaluator.judge_first(&trials, self.problem.measure)?;
+                self.outcome.evaluations += 1;
+                self.known.insert(trial.policy.key(), judged.clone());
+                judged
+            }
+        };
+        Ok(self.record(&candidates[0], judged, from_cache))
+    }
+
+    /// The next episode, which took all the time since the one before.
+    pub fn record(
+        &mut self,
+        candidate: &InFlight,
+        judged: Judged,
+        from_cache: bool,
+    ) -> EpisodeRecord {
+        let wall_s = self.since.elapsed().as_secs_f64();
+        self.since = Instant::now();
+        let Problem { measure, float_quality, cost, .. } = self.problem;
+        let value = |quality: &Quality| measure.of(quality).unwrap_or(f64::NAN);
+        let InFlight { proposal_index, proposal, trial } = candidate.clone();
+        EpisodeRecord {
+            index: self.outcome.records.len() as u32,
+            proposal_index,
+            kind: proposal.kind,
+            proposed: proposal.policy,
+            cost: cost.cost(&trial.policy),
+            policy: trial.policy,
+            reward: reward(value(&judged.quality), value(float_quality)),
+            quality: judged.quality,
+            stopped_after_images: judged.stopped_after_images,
+            from_cache,
+            wall_s,
+            judged_by: judged.by.filter(|_| !from_cache),
+        }
+    }
+
+    /// - `ends_round`: whether `state` is of any use to a run that goes on from here
+    /// - `in_flight`: what is still on its way
+    pub fn keep(
         &mut self,
         record: EpisodeRecord,
         state: &ProposerState,
         ends_round: bool,
+        in_flight: &[InFlight],
         listener: &mut dyn FnMut(SearchEvent<'_>) -> Result<Verdict, String>,
     ) -> Result<Verdict, SearchError> {
         let index = record.index;
@@ -373,7 +334,7 @@ impl<'a> Search<'a> {
         self.outcome.best_episode = best_episode(&self.outcome.records, &preference);
         let is_new_best = self.outcome.best_episode == Some(index);
         let record = &self.outcome.records[index as usize];
-        listener(SearchEvent::Episode { record, state, is_new_best, ends_round })
+        listener(SearchEvent::Episode { record, state, is_new_best, ends_round, in_flight })
             .map_err(|reason| SearchError::NotKept { episode: index, reason })
     }
 }

@@ -19,10 +19,10 @@ use crate::{
         alone::{Alone, place, single_roundings},
         episode_finetune::EpisodeFinetune,
         error::SearchError,
+        evaluator::{Judged, PolicyCost as _, PolicyEvaluator},
         loss_table::LossTable,
         plan::Plan,
         planned::Planner,
-        run::{Judged, PolicyCost as _, PolicyEvaluator},
         space::Decision,
         starts::starts,
         weight_losses::{HESSIAN_IMAGES, WeightLosses, hessian_settings, put_curvature},
@@ -344,6 +344,6 @@ impl PolicyEvaluator for Session {
             self.courses.borrow_mut().insert(policy.key(), Rc::new(course));
         }
         let stopped_after_images = raced.stopped_after.map(|images| images as u32);
-        Ok(Judged { quality: raced.quality, stopped_after_images })
+        Ok(Judged { quality: raced.quality, stopped_after_images, by: None })
     }
 }

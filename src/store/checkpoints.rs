@@ -2,7 +2,11 @@
 
 use sqlx::{Row, SqliteConnection};
 
-use super::{Store, StoreError, error::At, rows::SqlxResult};
+use super::{
+    Store, StoreError,
+    error::At,
+    rows::{SqlxResult, optional_json},
+};
 use crate::domain::RunId;
 
 /// What resuming after an episode needs, in the search's own encoding.
@@ -14,6 +18,8 @@ pub struct Checkpoint {
     pub state: Option<Vec<u8>>,
     /// What the episode added to the replay buffer.
     pub delta: Vec<u8>,
+    /// What was proposed and not judged yet; goes with `state`.
+    pub in_flight: Option<serde_json::Value>,
 }
 
 /// All that was kept for resuming a run.
@@ -24,6 +30,8 @@ pub struct SavedCheckpoint {
     pub state: Option<(u32, Vec<u8>)>,
     /// One delta for every committed episode, in order.
     pub deltas: Vec<Vec<u8>>,
+    /// What was proposed and not judged yet when the state was taken.
+    pub in_flight: Option<serde_json::Value>,
 }
 
 impl Store {
@@ -40,15 +48,18 @@ impl Store {
         .fetch_all(&mut *transaction)
         .await
         .at(path)?;
-        let state = sqlx::query("SELECT episode_index, state FROM checkpoints WHERE run_id = ?")
-            .bind(run)
-            .fetch_optional(&mut *transaction)
-            .await
-            .at(path)?
-            .map(|row| Ok((row.try_get(0)?, row.try_get(1)?)))
-            .transpose()
-            .at(path)?;
-        Ok((!deltas.is_empty()).then_some(SavedCheckpoint { state, deltas }))
+        let row =
+            sqlx::query("SELECT episode_index, state, in_flight FROM checkpoints WHERE run_id = ?")
+                .bind(run)
+                .fetch_optional(&mut *transaction)
+                .await
+                .at(path)?;
+        let (mut state, mut in_flight) = (None, None);
+        if let Some(row) = row {
+            state = Some((row.try_get(0).at(path)?, row.try_get(1).at(path)?));
+            in_flight = optional_json(&row, "in_flight").at(path)?;
+        }
+        Ok((!deltas.is_empty()).then_some(SavedCheckpoint { state, deltas, in_flight }))
     }
 }
 
@@ -66,13 +77,15 @@ pub(super) async fn write_checkpoint(
         .await?;
     let Some(state) = &checkpoint.state else { return Ok(()) };
     sqlx::query(
-        "INSERT INTO checkpoints (run_id, episode_index, state) VALUES (?, ?, ?)
+        "INSERT INTO checkpoints (run_id, episode_index, state, in_flight) VALUES (?, ?, ?, ?)
          ON CONFLICT (run_id) DO UPDATE
-         SET episode_index = excluded.episode_index, state = excluded.state",
+         SET episode_index = excluded.episode_index, state = excluded.state,
+             in_flight = excluded.in_flight",
     )
     .bind(run)
     .bind(episode)
     .bind(state.clone())
+    .bind(checkpoint.in_flight.as_ref().map(ToString::to_string))
     .execute(connection)
     .await?;
     Ok(())

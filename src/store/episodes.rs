@@ -14,7 +14,7 @@ use super::{
         word,
     },
 };
-use crate::domain::{BitwidthPolicy, Budget, EpisodeKind, EpisodeRecord, Quality, RunId};
+use crate::domain::{BitwidthPolicy, Budget, EpisodeKind, EpisodeRecord, JudgedBy, Quality, RunId};
 
 impl Store {
     /// Adds the run's next episode and what resuming after it needs: both or neither.
@@ -190,12 +190,14 @@ async fn insert_episode(
         true => None,
         false => Some(policy_to_json(&record.proposed)?),
     };
+    let by = record.judged_by.as_ref();
     let statement = sqlx::query(
         "INSERT INTO episodes (run_id, episode_index, kind, policy_hash, policy, proposed,
              meets_budgets, objective_cost, latency_s, energy_j, size_bytes, peak_memory_bytes,
              reward, from_cache, wall_s, stopped_after_images,
+             proposal_index, worker, device, libtorch_version, evaluation_s,
              quality, top1, top5, loss_nats, agreement, kl_nats, mse)
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
     )
     .bind(run)
     .bind(record.index)
@@ -212,7 +214,12 @@ async fn insert_episode(
     .bind(record.reward)
     .bind(record.from_cache)
     .bind(record.wall_s)
-    .bind(record.stopped_after_images);
+    .bind(record.stopped_after_images)
+    .bind(record.proposal_index)
+    .bind(by.map(|by| by.worker.clone()))
+    .bind(by.map(|by| by.device.clone()))
+    .bind(by.map(|by| by.libtorch_version.clone()))
+    .bind(by.map(|by| by.evaluation_s));
     bind_quality(statement, &record.quality, claim.measure).execute(connection).await?;
     Ok(())
 }
@@ -259,8 +266,18 @@ fn hash(policy: &str) -> i64 {
 pub(super) fn episode(row: &SqliteRow) -> SqlxResult<EpisodeRecord> {
     let evaluated: String = row.try_get("policy")?;
     let proposed: Option<String> = row.try_get("proposed")?;
+    let worker: Option<String> = row.try_get("worker")?;
+    let judged_by = |worker| -> SqlxResult<JudgedBy> {
+        Ok(JudgedBy {
+            worker,
+            device: row.try_get("device")?,
+            libtorch_version: row.try_get("libtorch_version")?,
+            evaluation_s: number_or_nan(row, "evaluation_s")?,
+        })
+    };
     Ok(EpisodeRecord {
         index: row.try_get("episode_index")?,
+        proposal_index: row.try_get("proposal_index")?,
         kind: word(row, "kind", EpisodeKind::ALL, EpisodeKind::word)?,
         proposed: policy("proposed", proposed.as_ref().unwrap_or(&evaluated))?,
         policy: policy("policy", &evaluated)?,
@@ -270,5 +287,6 @@ pub(super) fn episode(row: &SqliteRow) -> SqlxResult<EpisodeRecord> {
         reward: number_or_nan(row, "reward")?,
         from_cache: row.try_get("from_cache")?,
         wall_s: number_or_nan(row, "wall_s")?,
+        judged_by: worker.map(judged_by).transpose()?,
     })
 }

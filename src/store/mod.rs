@@ -161,6 +161,8 @@ mod tests {
         let policy = BitwidthPolicy::uniform(3, LayerBits::EIGHT);
         EpisodeRecord {
             index,
+            proposal_index: None,
+            judged_by: None,
             kind: EpisodeKind::Proposal,
             proposed: policy.clone(),
             policy,
@@ -184,11 +186,15 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open(folder.path().join("haq.db")).await.unwrap();
         let run = store.create_run(&description(), "key").await.unwrap();
-        let checkpoint = |byte| Checkpoint { state: Some(vec![byte; 1 << 20]), delta: vec![byte] };
+        let checkpoint = |byte| Checkpoint {
+            state: Some(vec![byte; 1 << 20]),
+            delta: vec![byte],
+            in_flight: None,
+        };
         store.commit_episode(run, &episode(0), &checkpoint(0)).await.unwrap();
 
         limit_pages(&store, 1).await;
-        let bigger = Checkpoint { state: Some(vec![1; 2 << 20]), delta: vec![1] };
+        let bigger = Checkpoint { state: Some(vec![1; 2 << 20]), delta: vec![1], in_flight: None };
         let error = store.commit_episode(run, &episode(1), &bigger).await.unwrap_err();
         assert!(matches!(error, StoreError::DiskFull { .. }), "{error}");
         let saved = store.load_checkpoint(run).await.unwrap().unwrap();

@@ -45,6 +45,15 @@ pub(super) fn json<T: serde::de::DeserializeOwned>(row: &SqliteRow, column: &str
     serde_json::from_str(&text).map_err(|error| unreadable(column, error))
 }
 
+pub(super) fn optional_json<T: serde::de::DeserializeOwned>(
+    row: &SqliteRow,
+    column: &str,
+) -> SqlxResult<Option<T>> {
+    let text: Option<String> = row.try_get(column)?;
+    let read = |text: String| serde_json::from_str(&text).map_err(|e| unreadable(column, e));
+    text.map(read).transpose()
+}
+
 pub(super) fn to_json(value: &impl serde::Serialize) -> SqlxResult<String> {
     serde_json::to_string(value).map_err(|error| sqlx::Error::Encode(error.into()))
 }

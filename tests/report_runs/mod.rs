@@ -184,6 +184,8 @@ pub fn run(plan: &Plan) -> RunView {
         let quality = world.quality(&policy, jitter);
         episodes.push(EpisodeRecord {
             index: episodes.len() as u32,
+            proposal_index: None,
+            judged_by: None,
             kind,
             proposed: policy.clone(),
             cost: world.cost(&policy),

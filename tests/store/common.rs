@@ -71,6 +71,8 @@ pub fn episode(index: u32, top1: f64, latency_s: f64) -> EpisodeRecord {
     let policy = BitwidthPolicy::new(vec![bits(8, 8), bits(4, 6), bits(2, (index % 8 + 1) as u8)]);
     EpisodeRecord {
         index,
+        proposal_index: None,
+        judged_by: None,
         kind: EpisodeKind::Proposal,
         proposed: policy.clone(),
         policy,
@@ -92,6 +94,7 @@ pub fn checkpoint(index: u32) -> Checkpoint {
     Checkpoint {
         state: Some(format!("state after {index}").into_bytes()),
         delta: format!("delta of {index}").into_bytes(),
+        in_flight: None,
     }
 }
 

@@ -2,12 +2,13 @@
 
 use haq::{
     domain::{
-        BitwidthPolicy, Budget, Cost, CostKind, EpisodeRecord, Quality, RunDescription, RunState,
-        pareto_front,
+        BitwidthPolicy, Budget, Cost, CostKind, EpisodeRecord, JudgedBy, Quality, RunDescription,
+        RunState, pareto_front,
     },
     store::{BlockingStore, Checkpoint, SavedCheckpoint, StoreError},
 };
 use proptest::prelude::*;
+use serde_json::json;
 
 use crate::common::{KEY, bits, checkpoint, description, episode, result, sql, temporary};
 
@@ -41,6 +42,13 @@ proptest! {
                 wall_s: x[8],
                 stopped_after_images: (!from_cache).then_some(1 + index),
                 from_cache,
+                proposal_index: index.checked_sub(2),
+                judged_by: from_cache.then(|| JudgedBy {
+                    worker: format!("worker-{index}"),
+                    device: "NVIDIA H100".into(),
+                    libtorch_version: "2.10.0".into(),
+                    evaluation_s: x[8],
+                }),
                 ..episode(index, 0.0, 0.0)
             }
         }).collect();
@@ -57,6 +65,11 @@ proptest! {
             prop_assert_eq!(read.cost.size_bytes, record.cost.size_bytes);
             prop_assert_eq!(read.from_cache, record.from_cache);
             prop_assert_eq!(read.stopped_after_images, record.stopped_after_images);
+            prop_assert_eq!(read.proposal_index, record.proposal_index);
+            let by = |e: &EpisodeRecord| e.judged_by.clone().map(|by| {
+                (by.worker, by.device, by.libtorch_version, (by.evaluation_s + 0.0).to_bits())
+            });
+            prop_assert_eq!(by(read), by(record));
         }
     }
 
@@ -142,7 +155,7 @@ fn a_run_counts_what_was_committed() {
 }
 
 #[test]
-fn a_checkpoint_is_the_latest_state_and_every_delta() {
+fn a_checkpoint_is_the_latest_state_with_what_was_in_flight_and_every_delta() {
     let (_folder, path) = temporary();
     let store = BlockingStore::open(&path).unwrap();
     let run = store.create_run(&description(), KEY).unwrap();
@@ -160,10 +173,12 @@ fn a_checkpoint_is_the_latest_state_and_every_delta() {
     for (index, (state, expected)) in (0..).zip(states.into_iter().zip(latest)) {
         let delta = vec![index as u8; index as usize];
         deltas.push(delta.clone());
-        store
-            .commit_episode(run, &episode(index, 0.9, 0.004), &Checkpoint { state, delta })
-            .unwrap();
-        let saved = SavedCheckpoint { state: expected, deltas: deltas.clone() };
+        // The last state brings none.
+        let in_flight = (index < 3).then(|| json!([{ "proposal": index }]));
+        let checkpoint = Checkpoint { state, delta, in_flight };
+        store.commit_episode(run, &episode(index, 0.9, 0.004), &checkpoint).unwrap();
+        let in_flight = (1..3).contains(&index).then(|| json!([{ "proposal": 1 }]));
+        let saved = SavedCheckpoint { state: expected, deltas: deltas.clone(), in_flight };
         assert_eq!(store.load_checkpoint(run).unwrap(), Some(saved), "after {index}");
     }
     store.finish(run, &result(RunState::Completed)).unwrap();

@@ -84,7 +84,7 @@ fn damage_is_named() {
     let store = BlockingStore::open(&path).unwrap();
     let run = store.create_run(&description(), KEY).unwrap();
     for index in 0..200 {
-        let checkpoint = Checkpoint { state: None, delta: vec![1; 100] };
+        let checkpoint = Checkpoint { state: None, delta: vec![1; 100], in_flight: None };
         store.commit_episode(run, &episode(index, 0.9, 0.004), &checkpoint).unwrap();
     }
     drop(store);

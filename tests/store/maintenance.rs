@@ -25,7 +25,11 @@ fn create(path: &Path, n_episodes: u32) -> i64 {
 }
 
 fn big(index: u32) -> Checkpoint {
-    Checkpoint { state: Some(vec![index as u8; 100_000]), delta: vec![index as u8; 10_000] }
+    Checkpoint {
+        state: Some(vec![index as u8; 100_000]),
+        delta: vec![index as u8; 10_000],
+        in_flight: None,
+    }
 }
 
 /// Files in `folder`, but for what SQLite leaves beside a database that was only read.

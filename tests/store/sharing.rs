@@ -34,7 +34,11 @@ fn child_commits_episodes() {
 
 /// Of many pages, so that a kill can fall between them.
 fn big_checkpoint(index: u32) -> Checkpoint {
-    Checkpoint { state: Some(vec![index as u8; 200_000]), delta: vec![index as u8; 2_000] }
+    Checkpoint {
+        state: Some(vec![index as u8; 200_000]),
+        delta: vec![index as u8; 2_000],
+        in_flight: None,
+    }
 }
 
 fn start_child(path: &Path) -> Child {

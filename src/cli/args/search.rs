@@ -109,10 +109,17 @@ pub struct SearchArgs {
     /// HAQ does; dear
     #[arg(long, value_name = "EPOCHS", num_args = 0..=1, default_value_t = 0, default_missing_value = "1")]
     pub episode_finetune: u32,
-    /// Propose so many policies before the first of them is judged: what workers of a fleet do at
-    /// the same time. Equal rounds give equal episodes, whoever judges
-    #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=i64::from(ROUND_MAX)))]
-    pub round: u32,
+    /// Policies that are judged at a time, such as by workers of a fleet. The strategy learns from
+    /// each as it is judged: equal seeds need not give equal episodes, but with --deterministic
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=i64::from(ROUND_MAX)))]
+    pub in_flight: Option<u32>,
+    /// Have so many policies judged before the strategy learns from them, in the order it proposed
+    /// them: equal seeds give equal episodes, whoever judges
+    #[arg(long, requires = "in_flight")]
+    pub deterministic: bool,
+    /// The same as --in-flight N --deterministic
+    #[arg(long, value_name = "N", conflicts_with_all = ["in_flight", "deterministic"], value_parser = clap::value_parser!(u32).range(1..=i64::from(ROUND_MAX)))]
+    pub round: Option<u32>,
     /// Images each policy is judged on
     #[arg(long, value_name = "N")]
     pub search_images: Option<usize>,
@@ -132,6 +139,18 @@ pub struct SearchArgs {
     /// Print plan, layers, size of the search space and cheapest and dearest policy, and stop
     #[arg(long)]
     pub dry_run: bool,
+}
+
+impl SearchArgs {
+    /// Policies in a round, where rounds were asked for.
+    pub fn round(&self) -> Option<u32> {
+        self.round.or(self.in_flight.filter(|_| self.deterministic))
+    }
+
+    /// Policies in flight of a search that is to learn from each as it is judged.
+    pub fn arrivals(&self) -> Option<u32> {
+        self.in_flight.filter(|_| !self.deterministic)
+    }
 }
 
 /// Which service does the work.

@@ -131,8 +131,8 @@ impl Judge {
         }
         let (_, session) = self.set_up.last().expect("one was just put there");
         let start = Instant::now();
-        let judged = session.judge_all(&[evaluation.trial()], evaluation.measure);
-        let judged = judged.map_err(|error| error.to_string())?[0];
+        let judged = session.judge(&evaluation.trial(), evaluation.measure);
+        let judged = judged.map_err(|error| error.to_string())?;
         Ok(Finding {
             quality: judged.quality,
             stopped_after_images: judged.stopped_after_images,

@@ -2,7 +2,7 @@
 
 use std::{
     cell::{Cell, RefCell},
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::BTreeMap,
     rc::Rc,
     time::{Duration, Instant},
 };
@@ -11,6 +11,7 @@ use sha2::{Digest as _, Sha256};
 use tokio::runtime::Runtime;
 
 use super::{
+    desk::{Desk, Open, Wanted},
     error::FleetError,
     evaluation::{Evaluation, Finding, FoundIn},
     testbed::{Testbed, TestbedError},
@@ -67,8 +68,7 @@ pub struct FleetEvaluator<Q: EvalQueue, B> {
     evaluation_key: String,
     search: String,
     testbed: Blob,
-    /// Of answers whose episodes are on their way into the database.
-    receipts: RefCell<Vec<Q::Receipt>>,
+    desk: RefCell<Desk<Q::Receipt>>,
     report: RefCell<FleetReport>,
     is_alone: Cell<bool>,
 }
@@ -101,7 +101,7 @@ impl<Q: EvalQueue + WorkerRegistry, B: BlobStore> FleetEvaluator<Q, B> {
             settings,
             search,
             testbed,
-            receipts: RefCell::default(),
+            desk: RefCell::new(Desk::new()),
             report: RefCell::default(),
             is_alone: Cell::new(false),
         })
@@ -122,68 +122,84 @@ impl<Q: EvalQueue + WorkerRegistry, B: BlobStore> FleetEvaluator<Q, B> {
         })
     }
 
-    async fn judge(&self, trials: &[Trial], measure: Measure) -> Result<Vec<Judged>, FleetError> {
+    /// Hands out what was not handed out before, and waits for the answer that is wanted; which of
+    /// the trials it is about.
+    async fn judge(
+        &self,
+        trials: &[Trial],
+        measure: Measure,
+        wanted: Wanted,
+    ) -> Result<(usize, Judged), FleetError> {
         // The episodes that these led to are in the database by now.
         self.take_answers().await?;
-        let (mut missing, mut tasks) = (HashMap::new(), Vec::new());
-        for trial in trials {
-            let limit = self.settings.time_limit_s;
-            let evaluation = Evaluation::new(&self.testbed, trial, measure, limit);
-            let task = Task {
-                id: evaluation.id(),
-                search: self.search.clone(),
-                device_class: self.settings.device_class.clone(),
-                payload: serde_json::to_value(&evaluation).expect("a task is plain data"),
-            };
-            tasks.push(task.clone());
-            let policy = trial.policy.key();
-            missing.insert(task.id.clone(), Open { task, policy, n_unusable: 0 });
+        let tasks: Vec<Task> = trials.iter().map(|trial| self.task(trial, measure)).collect();
+        let new = self.desk.borrow_mut().open(&tasks, trials);
+        if !new.is_empty() {
+            self.keep_files().await?;
+            self.queue.publish_all(&new).await.map_err(FleetError::queue)?;
         }
-        self.keep_files().await?;
-        self.queue.publish_all(&tasks).await.map_err(FleetError::queue)?;
-        let (mut found, mut seen, mut looked) = (HashMap::new(), HashSet::new(), Instant::now());
-        while !missing.is_empty() {
+        loop {
+            let found = self.desk.borrow_mut().found(&tasks, wanted);
+            if let Some(found) = found {
+                return Ok(found);
+            }
             let answers = self.queue.answers(&self.search, PATIENCE).await;
             let answers = answers.map_err(FleetError::queue)?;
             if answers.is_empty() {
                 self.look_for_workers().await?;
             }
-            let n_missing = missing.len();
+            let mut is_new = false;
             for ArrivedAnswer { answer, receipt } in answers {
-                // Answers stay in the queue until their episodes are in the database.
-                let given = (answer.task.clone(), answer.attempt, answer.worker.clone());
-                if !seen.insert(given.clone()) {
-                    continue;
-                }
-                let Some(open) = missing.get_mut(&answer.task) else {
-                    self.receipts.borrow_mut().push(receipt);
-                    self.report.borrow_mut().n_late += 1;
-                    continue;
-                };
-                match self.finding(&answer) {
-                    Ok(finding) => {
-                        self.receipts.borrow_mut().push(receipt);
-                        self.note(&answer.worker, &finding);
-                        missing.remove(&answer.task);
-                        found.insert(answer.task, finding.judged());
-                    }
-                    Err(reason) => {
-                        // The next one may look the same.
-                        seen.remove(&given);
-                        self.queue.take(&receipt).await.map_err(FleetError::queue)?;
-                        self.ask_again(open, &answer, reason).await?;
-                    }
-                }
+                is_new |= self.sort(answer, receipt).await?;
             }
-            if missing.len() == n_missing {
+            if !is_new {
                 tokio::time::sleep(PAUSE).await;
             }
-            if looked.elapsed() > LOOK {
-                self.look_after(&missing).await?;
-                looked = Instant::now();
+            if self.desk.borrow().looked.elapsed() > LOOK {
+                self.look_after().await?;
+                self.desk.borrow_mut().looked = Instant::now();
             }
         }
-        Ok(tasks.iter().map(|task| found[&task.id]).collect())
+    }
+
+    fn task(&self, trial: &Trial, measure: Measure) -> Task {
+        let limit = self.settings.time_limit_s;
+        let evaluation = Evaluation::new(&self.testbed, trial, measure, limit);
+        Task {
+            id: evaluation.id(),
+            search: self.search.clone(),
+            device_class: self.settings.device_class.clone(),
+            payload: serde_json::to_value(&evaluation).expect("a task is plain data"),
+        }
+    }
+
+    /// Files an answer where it belongs; false where that had been done. Answers stay in the queue
+    /// until their episodes are in the database, and so are met again.
+    async fn sort(&self, answer: Answer, receipt: Q::Receipt) -> Result<bool, FleetError> {
+        let given = (answer.task.clone(), answer.attempt, answer.worker.clone());
+        if !self.desk.borrow_mut().seen.insert(given.clone()) {
+            return Ok(false);
+        }
+        let open = self.desk.borrow().open.get(&answer.task).cloned();
+        let Some(open) = open else {
+            self.desk.borrow_mut().receipts.push(receipt);
+            self.report.borrow_mut().n_late += 1;
+            return Ok(true);
+        };
+        match self.finding(&answer) {
+            Ok(finding) => {
+                self.note(&answer.worker, &finding);
+                let judged = finding.judged_by(&answer.worker);
+                self.desk.borrow_mut().answer(answer.task, judged, receipt);
+            }
+            Err(reason) => {
+                // The next one may look the same.
+                self.desk.borrow_mut().seen.remove(&given);
+                self.queue.take(&receipt).await.map_err(FleetError::queue)?;
+                self.ask_again(open, &answer, reason).await?;
+            }
+        }
+        Ok(true)
     }
 
     /// What an answer says; policies judged in another arithmetic are not this search's.
@@ -201,17 +217,19 @@ impl<Q: EvalQueue + WorkerRegistry, B: BlobStore> FleetEvaluator<Q, B> {
     /// Hands a task out again whose answer cannot be used, as often as any other.
     async fn ask_again(
         &self,
-        open: &mut Open,
+        open: Open,
         answer: &Answer,
         reason: String,
     ) -> Result<(), FleetError> {
-        open.n_unusable += 1;
+        let n_unusable = open.n_unusable + 1;
         let worker = answer.worker.clone();
-        if open.n_unusable >= ATTEMPTS_MAX {
+        if n_unusable >= ATTEMPTS_MAX {
             return Err(FleetError::Answer { worker, reason });
         }
         tracing::warn!(worker, reason, "an answer cannot be used; its task is handed out again");
         self.queue.publish(&open.task).await.map_err(FleetError::queue)?;
+        let open = Open { n_unusable, ..open };
+        self.desk.borrow_mut().open.insert(answer.task.clone(), open);
         Ok(())
     }
 
@@ -230,13 +248,14 @@ impl<Q: EvalQueue + WorkerRegistry, B: BlobStore> FleetEvaluator<Q, B> {
     }
 
     async fn take_answers(&self) -> Result<(), FleetError> {
-        let receipts = std::mem::take(&mut *self.receipts.borrow_mut());
+        let receipts = std::mem::take(&mut self.desk.borrow_mut().receipts);
         self.queue.take_all(&receipts).await.map_err(FleetError::queue)
     }
 
     /// What the queue lost is handed out again; what kills every worker ends the search.
-    async fn look_after(&self, missing: &HashMap<String, Open>) -> Result<(), FleetError> {
+    async fn look_after(&self) -> Result<(), FleetError> {
         let had_files = self.keep_files().await?;
+        let missing = self.desk.borrow().open.clone();
         for letter in self.queue.dead_letters().await.map_err(FleetError::queue)? {
             let Some(open) = missing.get(&letter.task.id) else { continue };
             if letter.task.search != self.search {
@@ -302,34 +321,43 @@ impl<Q: EvalQueue + WorkerRegistry, B: BlobStore> FleetEvaluator<Q, B> {
     }
 }
 
-/// A task without an answer.
-struct Open {
-    task: Task,
-    policy: String,
-    /// Answers to it that were of no use.
-    n_unusable: u32,
-}
-
 /// The same for the same run whenever it goes on, and for no other run of any database.
 fn search_name(id: RunId, created_at: &str, evaluation_key: &str) -> String {
     let whole = hexadecimal(&Sha256::digest(format!("{id} {created_at} {evaluation_key}")));
     format!("run-{id}-{}", &whole[..12])
 }
 
+impl<Q: EvalQueue + WorkerRegistry, B: BlobStore> FleetEvaluator<Q, B> {
+    fn judge_one(
+        &self,
+        trials: &[Trial],
+        measure: Measure,
+        wanted: Wanted,
+    ) -> Result<(usize, Judged), SearchError> {
+        let judged = self.runtime.block_on(self.judge(trials, measure, wanted));
+        let (index, judged) = judged.map_err(|error| SearchError::Fleet(error.to_string()))?;
+        self.prepared.remember_judged(&trials[index].policy, &judged);
+        Ok((index, judged))
+    }
+}
+
 impl<Q: EvalQueue + WorkerRegistry, B: BlobStore> PolicyEvaluator for FleetEvaluator<Q, B> {
     fn evaluate(&self, policy: &BitwidthPolicy) -> Result<Quality, SearchError> {
         let trial = Trial { policy: policy.clone(), rival: None };
         // A measure is only looked at in a race.
-        Ok(self.judge_all(&[trial], Measure::default())?[0].quality)
+        Ok(self.judge_first(&[trial], Measure::default())?.quality)
     }
 
-    fn judge_all(&self, trials: &[Trial], measure: Measure) -> Result<Vec<Judged>, SearchError> {
-        let judged = self.runtime.block_on(self.judge(trials, measure));
-        let judged = judged.map_err(|error| SearchError::Fleet(error.to_string()))?;
-        for (trial, judged) in trials.iter().zip(&judged) {
-            self.prepared.remember_judged(&trial.policy, judged);
-        }
-        Ok(judged)
+    fn judge_first(&self, trials: &[Trial], measure: Measure) -> Result<Judged, SearchError> {
+        Ok(self.judge_one(trials, measure, Wanted::First)?.1)
+    }
+
+    fn judge_any(
+        &self,
+        trials: &[Trial],
+        measure: Measure,
+    ) -> Result<(usize, Judged), SearchError> {
+        self.judge_one(trials, measure, Wanted::Any)
     }
 
     fn known(&self, policy: &BitwidthPolicy) -> Option<Quality> {

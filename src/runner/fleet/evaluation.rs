@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use crate::{
-    domain::{BitwidthPolicy, Measure, Quality, hexadecimal},
+    domain::{BitwidthPolicy, JudgedBy, Measure, Quality, hexadecimal},
     network::Arithmetic,
     queue::Blob,
     search::{Judged, Trial},
@@ -77,9 +77,12 @@ impl From<Arithmetic> for FoundIn {
 }
 
 impl Finding {
-    pub fn judged(&self) -> Judged {
-        let Self { quality, stopped_after_images, .. } = *self;
-        Judged { quality, stopped_after_images }
+    /// - `worker`: who found it
+    pub fn judged_by(self, worker: &str) -> Judged {
+        let Self { quality, stopped_after_images, wall_s, device, libtorch_version, .. } = self;
+        let by =
+            JudgedBy { worker: worker.to_owned(), device, libtorch_version, evaluation_s: wall_s };
+        Judged { quality, stopped_after_images, by: Some(by) }
     }
 }
 

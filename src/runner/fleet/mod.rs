@@ -7,6 +7,7 @@
 
 mod bench;
 mod coordinator;
+mod desk;
 mod error;
 mod evaluation;
 mod testbed;

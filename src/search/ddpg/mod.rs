@@ -15,7 +15,7 @@
 mod view;
 mod world;
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::HashSet;
 
 use haq_agent::{Ddpg, DdpgConfig, Transition, checkpoint::encode_transitions};
 use rand_chacha::ChaCha8Rng;
@@ -26,12 +26,12 @@ use crate::{
     search::{
         agent_memory,
         error::SearchError,
+        evaluator::PolicyCost,
         ilp::least_loss,
         limits::{Limits, share_of},
         loss_table::LossTable,
         proposer::{EpisodeContext, Judgement, Proposal, Proposer, ProposerState, stream},
         refine::Refinement,
-        run::PolicyCost,
         space::{Decision, SearchSpace},
         surrogate::{Forecast, Nearby, Surrogate},
     },
@@ -130,18 +130,8 @@ pub struct DdpgProposer {
     /// Each policy once.
     judged: Vec<Judged>,
     known: HashSet<BitwidthPolicy>,
-    /// What waits for its judgement, the oldest first.
-    waiting: VecDeque<Waiting>,
     /// Transitions that no checkpoint holds yet.
     fresh: Vec<Transition>,
-}
-
-/// A proposal without its judgement.
-struct Waiting {
-    policy: BitwidthPolicy,
-    budgets: Vec<Budget>,
-    /// Where the budgets lie in their range.
-    share: f32,
 }
 
 /// A policy that was judged.
@@ -192,7 +182,6 @@ impl DdpgProposer {
             seed,
             judged: Vec::new(),
             known: HashSet::new(),
-            waiting: VecDeque::new(),
             fresh: Vec::new(),
         })
     }
@@ -260,7 +249,7 @@ impl DdpgProposer {
         &self,
         base: &BitwidthPolicy,
         reach: &Reach,
-        budgets: &[Budget],
+        context: &EpisodeContext<'_>,
         forecast: &Forecast,
         rng: &mut ChaCha8Rng,
     ) -> Option<BitwidthPolicy> {
@@ -278,9 +267,9 @@ impl DdpgProposer {
         };
         let is_allowed = |policy: &BitwidthPolicy| {
             is_near(policy)
-                && Budget::all_met(budgets, &self.world.cost(policy))
+                && Budget::all_met(context.budgets, &self.world.cost(policy))
                 && !self.known.contains(policy)
-                && self.waiting.iter().all(|waiting| waiting.policy != *policy)
+                && !context.in_flight.contains(policy)
         };
         let mut nearby = Nearby::new(&self.surrogate, forecast, base);
         Refinement { space, is_allowed: &is_allowed }.of(base, &mut nearby, rng)
@@ -301,10 +290,9 @@ impl DdpgProposer {
             (Base::Agent, _) | (_, None) => (self.of_agent(context), Reach::Everything),
         };
         let foretold = self.surrogate.log_loss(&forecast, &base);
-        let budgets = context.budgets;
         let policy = self
-            .refined(&base, &reach, budgets, &forecast, &mut rng)
-            .or_else(|| self.refined(&base, &Reach::Everything, budgets, &forecast, &mut rng))
+            .refined(&base, &reach, context, &forecast, &mut rng)
+            .or_else(|| self.refined(&base, &Reach::Everything, context, &forecast, &mut rng))
             .unwrap_or(base);
         tracing::debug!(
             base = ?turn.base,
@@ -321,24 +309,23 @@ impl Proposer for DdpgProposer {
         if self.agent.episode() == 0 {
             self.dream(self.first_model_episodes)?;
         }
-        let proposal = match self.starts.get(context.proposal_index as usize) {
-            Some(start) => Proposal { policy: start.clone(), kind: EpisodeKind::Start },
-            None => Proposal { policy: self.searched(context), kind: EpisodeKind::Proposal },
-        };
-        self.waiting.push_back(Waiting {
-            policy: proposal.policy.clone(),
-            budgets: context.budgets.to_vec(),
-            share: context.budget_share,
-        });
-        Ok(Some(proposal))
+        Ok(Some(match self.starts.get(context.proposal_index as usize) {
+            Some(start) => Proposal::new(start.clone(), EpisodeKind::Start),
+            None => Proposal::new(self.searched(context), EpisodeKind::Proposal),
+        }))
     }
 
-    fn learn(&mut self, judgement: &Judgement<'_>) -> Result<(), SearchError> {
+    fn learn(
+        &mut self,
+        context: &EpisodeContext<'_>,
+        _: &Proposal,
+        judgement: &Judgement<'_>,
+    ) -> Result<(), SearchError> {
         tracing::debug!(loss = judgement.loss, "a policy was judged");
         self.witness(judgement);
-        let Waiting { budgets, share, .. } = self.waiting.pop_front().expect("a proposal waits");
         if judgement.loss.is_finite() {
-            let steps = self.world.retrace(judgement.executed, &budgets, share);
+            let EpisodeContext { budgets, budget_share, .. } = *context;
+            let steps = self.world.retrace(judgement.executed, budgets, budget_share);
             self.end_episode(steps, judgement.loss.max(LEAST_LOSS).ln())?;
         }
         self.dream(MODEL_EPISODES)

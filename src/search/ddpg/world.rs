@@ -6,9 +6,9 @@ use crate::{
     search::{
         action::{action_of_bits, bits_of_action},
         ddpg::view::{Moment, View},
+        evaluator::PolicyCost,
         limits::Limits,
         projection::cheapest,
-        run::PolicyCost,
         space::SearchSpace,
         surrogate::Surrogate,
     },

@@ -1,11 +1,9 @@
 //! The paper's agent as a proposer.
 
-use std::collections::VecDeque;
-
 use haq_agent::{Ddpg, DdpgConfig, Transition, checkpoint::encode_transitions};
 
 use crate::{
-    domain::{EpisodeKind, Layer},
+    domain::{BitwidthPolicy, EpisodeKind, Layer},
     search::{
         action::bits_of_action,
         agent_memory,
@@ -28,8 +26,6 @@ pub struct HaqProposer {
     space: SearchSpace,
     observer: HaqObserver,
     agent: Ddpg,
-    /// What was seen and done in the episodes that wait for their judgements, the oldest first.
-    waiting: VecDeque<Vec<Step>>,
     /// Transitions of the last episode, as the agent writes them.
     last_memory: Vec<u8>,
 }
@@ -66,7 +62,7 @@ impl HaqProposer {
     }
 
     fn with_agent(space: SearchSpace, observer: HaqObserver, agent: Ddpg) -> Self {
-        Self { space, observer, agent, waiting: VecDeque::new(), last_memory: Vec::new() }
+        Self { space, observer, agent, last_memory: Vec::new() }
     }
 
     /// Every transition carries the reward that the finished episode earned.
@@ -83,6 +79,30 @@ impl HaqProposer {
     }
 }
 
+/// One decision after the other: the policy that the actions make, and what was seen before each.
+///
+/// - `act`: from the decision's place and what is seen to an action
+fn walk(
+    space: &SearchSpace,
+    observer: &HaqObserver,
+    act: &mut dyn FnMut(usize, &[f32]) -> f32,
+) -> (BitwidthPolicy, Vec<Step>) {
+    let mut policy = space.widest();
+    let mut previous_width = 1.0;
+    let mut steps = Vec::with_capacity(space.decisions().len());
+    for (index, &decision) in space.decisions().iter().enumerate() {
+        let observation = observer.observe(decision, previous_width);
+        let action = act(index, &observation);
+        let widths = space.widths(decision);
+        let bits = bits_of_action(action, widths);
+        let widest = widths[widths.len() - 1];
+        previous_width = f32::from(bits.get()) / f32::from(widest.get());
+        space.set(&mut policy, decision, bits);
+        steps.push(Step { observation, action });
+    }
+    (policy, steps)
+}
+
 /// The agent's own defaults are the paper's; only the replay's length follows the network.
 fn config(space: &SearchSpace) -> DdpgConfig {
     let replay_capacity = REPLAY_EPISODES * space.layers().len();
@@ -91,27 +111,30 @@ fn config(space: &SearchSpace) -> DdpgConfig {
 
 impl Proposer for HaqProposer {
     fn propose(&mut self, _: &EpisodeContext<'_>) -> Result<Option<Proposal>, SearchError> {
-        let warm_up = self.agent.is_warming_up();
-        let mut policy = self.space.widest();
-        let mut previous_width = 1.0;
-        let mut steps = Vec::with_capacity(self.space.decisions().len());
-        for &decision in self.space.decisions() {
-            let observation = self.observer.observe(decision, previous_width);
-            let action = self.agent.explore(&observation);
-            let widths = self.space.widths(decision);
-            let bits = bits_of_action(action, widths);
-            let widest = widths[widths.len() - 1];
-            previous_width = f32::from(bits.get()) / f32::from(widest.get());
-            self.space.set(&mut policy, decision, bits);
-            steps.push(Step { observation, action });
-        }
-        self.waiting.push_back(steps);
-        let kind = if warm_up { EpisodeKind::WarmUp } else { EpisodeKind::Proposal };
-        Ok(Some(Proposal { policy, kind }))
+        let kind = match self.agent.is_warming_up() {
+            true => EpisodeKind::WarmUp,
+            false => EpisodeKind::Proposal,
+        };
+        let agent = &mut self.agent;
+        let (policy, steps) = walk(&self.space, &self.observer, &mut |_, seen| agent.explore(seen));
+        let actions = steps.iter().map(|step| step.action).collect();
+        Ok(Some(Proposal { policy, kind, actions }))
     }
 
-    fn learn(&mut self, judgement: &Judgement<'_>) -> Result<(), SearchError> {
-        let steps = self.waiting.pop_front().expect("a proposal waits");
+    fn learn(
+        &mut self,
+        _: &EpisodeContext<'_>,
+        proposal: &Proposal,
+        judgement: &Judgement<'_>,
+    ) -> Result<(), SearchError> {
+        let Proposal { actions, .. } = proposal;
+        if actions.len() != self.space.decisions().len() {
+            let (found, expected) = (actions.len(), self.space.decisions().len());
+            return Err(SearchError::Resume(format!(
+                "a proposal in flight has {found} actions for {expected} decisions"
+            )));
+        }
+        let (_, steps) = walk(&self.space, &self.observer, &mut |index, _| actions[index]);
         let transitions = Self::transitions(&steps, judgement.reward as f32);
         self.last_memory = encode_transitions(transitions.iter());
         for transition in transitions {

@@ -11,9 +11,11 @@ use crate::{
     search::{
         action::bits_of_action,
         error::SearchError,
+        evaluator::PolicyEvaluator,
         events::{SearchEvent, Verdict},
+        pace::Pace,
         proposer::ProposerState,
-        run::{Outcome, PolicyEvaluator, Problem, run},
+        run::{Outcome, Problem, run},
         space::{SearchSpace, tests::layer},
     },
 };
@@ -70,7 +72,7 @@ fn play(space: &SearchSpace, before: &[Episode], episodes: u32) -> Vec<Episode> 
     };
     let budgets = [Budget { kind: CostKind::Latency, limit: limit(space) }];
     let problem = Problem {
-        round: 1,
+        pace: Pace::Rounds(1),
         space,
         evaluator: &Bitwise,
         cost: &cost,
