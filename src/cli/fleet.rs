@@ -107,14 +107,22 @@ fn show(
     if workers.is_empty() {
         text += "no worker was there in the last minute\n";
     } else {
-        let head = ["worker", "class", "device", "answered", "works on"];
-        let mut table = output::plain_table(&head, &[3]);
+        let rate: f64 = workers.iter().map(|worker| worker.tasks_per_min).sum();
+        let bytes: u64 = workers.iter().map(|worker| worker.bytes_fetched).sum();
+        let (n_workers, megabytes) = (workers.len(), bytes as f64 / 1e6);
+        text += &format!(
+            "workers: {n_workers}, {rate:.1} answers a minute, {megabytes:.1} MB of networks and images fetched\n"
+        );
+        let head = ["worker", "class", "device", "answered", "a minute", "MB", "works on"];
+        let mut table = output::plain_table(&head, &[3, 4, 5]);
         for worker in workers {
             table.add_row([
                 worker.name.clone(),
                 worker.device_class.clone(),
                 worker.device.clone(),
                 worker.tasks_done.to_string(),
+                format!("{:.1}", worker.tasks_per_min),
+                format!("{:.1}", worker.bytes_fetched as f64 / 1e6),
                 worker.task.as_deref().map_or("-".into(), short),
             ]);
         }

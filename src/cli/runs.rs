@@ -10,7 +10,7 @@ use crate::{
         run_files::policy_file,
         session::{open_store, read_store},
     },
-    domain::{EpisodeRecord, RunState, show_cost},
+    domain::{EpisodeRecord, JudgedBy, RunState, show_cost},
     report::{self, ConvergenceFigure, Figure as _, RunView},
     runner,
     store::{RunQuery, RunSort, RunSummary},
@@ -238,11 +238,18 @@ const EPISODE_COLUMNS: &[&str] = &[
     "from_cache",
     "stopped_after_images",
     "wall_s",
+    "proposal_index",
+    "worker",
+    "device",
+    "libtorch_version",
+    "evaluation_s",
 ];
 
 fn episode_row(view: &RunView, episode: &EpisodeRecord) -> Vec<String> {
     let number = |value: Option<f64>| value.map_or(String::new(), |value| value.to_string());
     let quality = &episode.quality;
+    let by = episode.judged_by.as_ref();
+    let word = |of: fn(&JudgedBy) -> &String| by.map_or(String::new(), |by| of(by).clone());
     vec![
         episode.index.to_string(),
         episode.kind.word().to_owned(),
@@ -262,6 +269,11 @@ fn episode_row(view: &RunView, episode: &EpisodeRecord) -> Vec<String> {
         episode.from_cache.to_string(),
         episode.stopped_after_images.map_or(String::new(), |images| images.to_string()),
         episode.wall_s.to_string(),
+        episode.proposal_index.map_or(String::new(), |index| index.to_string()),
+        word(|by| &by.worker),
+        word(|by| &by.device),
+        word(|by| &by.libtorch_version),
+        number(by.map(|by| by.evaluation_s)),
     ]
 }
 

@@ -94,6 +94,8 @@ fn card(args: &WorkerArgs, device: &ComputeDevice) -> WorkerCard {
         haq_version: env!("CARGO_PKG_VERSION").into(),
         started_unix_ms: now.map_or(0, |since| since.as_millis() as i64),
         tasks_done: 0,
+        tasks_per_min: 0.0,
+        bytes_fetched: 0,
         task: None,
     }
 }

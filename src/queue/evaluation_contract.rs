@@ -402,6 +402,8 @@ pub(crate) async fn check_registry<R: WorkerRegistry>(registry: &R) {
         haq_version: "0.1.0".into(),
         started_unix_ms: 1_700_000_000_000,
         tasks_done,
+        tasks_per_min: 1.5,
+        bytes_fetched: 1 << 30,
         task: (tasks_done > 0).then(|| "1a2b".into()),
     };
     assert!(registry.workers().await.unwrap().is_empty());

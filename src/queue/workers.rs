@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 pub const WORKER_SILENCE: Duration = Duration::from_secs(60);
 
 /// What a worker says of itself.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct WorkerCard {
     /// Of one process, unlike all others; letters, digits, hyphens and underscores.
     pub name: String,
@@ -21,6 +21,12 @@ pub struct WorkerCard {
     pub haq_version: String,
     pub started_unix_ms: i64,
     pub tasks_done: u64,
+    /// Answers a minute, of late.
+    #[serde(default)]
+    pub tasks_per_min: f64,
+    /// What it fetched of networks and images since it started.
+    #[serde(default)]
+    pub bytes_fetched: u64,
     /// What it works on now.
     pub task: Option<String>,
 }

@@ -63,12 +63,15 @@ impl Folder {
         (serde_json::from_slice(&output.stdout).unwrap(), said)
     }
 
-    /// Policy, quality and cost of every episode: all that does not hang on the clock.
+    /// Policy, quality and cost of every episode: all that does not hang on the clock, nor on who
+    /// judged.
     pub fn episodes(&self, run: i64) -> Vec<Value> {
         let (shown, _) = self.json(&["runs", "show", &run.to_string()]);
         let episodes = shown["episodes"].as_array().unwrap().clone();
         let timeless = |mut episode: Value| {
-            episode.as_object_mut().unwrap().remove("wall_s");
+            for name in ["wall_s", "judged_by"] {
+                episode.as_object_mut().unwrap().remove(name);
+            }
             episode
         };
         episodes.into_iter().map(timeless).collect()

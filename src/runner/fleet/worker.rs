@@ -1,6 +1,6 @@
 //! A worker: takes one evaluation after the other, says while it works that it is alive, and answers.
 
-use std::{path::Path, time::Duration};
+use std::{collections::VecDeque, path::Path, time::Duration};
 
 use tokio::{
     sync::watch,
@@ -63,9 +63,11 @@ where
     /// stopped, so that the process has to end.
     pub async fn work(mut self, mut stop: watch::Receiver<bool>) -> Result<Worked, FleetError> {
         let mut worked = Worked::default();
+        let mut rate = AnswerRate::new();
         let (mut reported, mut busy_until) = (None, Instant::now());
         while !*stop.borrow() {
             if reported.is_none_or(|at: Instant| at.elapsed() > REPORT) {
+                self.card.tasks_per_min = rate.per_min();
                 self.report().await;
                 reported = Some(Instant::now());
             }
@@ -75,14 +77,18 @@ where
             if let Some(leased) = leased {
                 self.card.task = Some(leased.task.id.clone());
                 self.report().await;
-                let n_failed = worked.n_failed;
+                let before = worked;
                 self.one(leased, &mut worked).await?;
                 self.card.task = None;
-                if worked.n_failed > n_failed {
+                if worked.n_failed > before.n_failed {
                     // What is wrong may be wrong here alone: others come first then.
                     let _ = timeout(AFTER_FAILURE, stop.changed()).await;
                 }
+                if worked.n_answered > before.n_answered {
+                    rate.count();
+                }
                 self.card.tasks_done = worked.n_answered;
+                self.card.bytes_fetched = self.cache.moved_bytes();
                 busy_until = Instant::now();
                 reported = None;
             } else if self.idle_limit.is_some_and(|limit| busy_until.elapsed() > limit) {
@@ -188,6 +194,35 @@ where
         let path: &Path = file.path();
         let bytes = tokio::fs::read(path).await;
         bytes.map_err(|error| format!("{}: {error}", path.display()))
+    }
+}
+
+/// How often answers were given lately.
+struct AnswerRate {
+    /// When the rate begins: the start, or an answer [`AnswerRate::COUNTED`] answers ago; then all
+    /// answers since.
+    at: VecDeque<Instant>,
+}
+
+impl AnswerRate {
+    /// Answers that a rate is taken over.
+    const COUNTED: usize = 32;
+
+    fn new() -> Self {
+        Self { at: VecDeque::from([Instant::now()]) }
+    }
+
+    fn count(&mut self) {
+        self.at.push_back(Instant::now());
+        if self.at.len() > Self::COUNTED + 1 {
+            self.at.pop_front();
+        }
+    }
+
+    fn per_min(&self) -> f64 {
+        let elapsed_s = self.at[0].elapsed().as_secs_f64();
+        // A moment after the start nothing is known.
+        if elapsed_s > 0.0 { (self.at.len() - 1) as f64 * 60.0 / elapsed_s } else { 0.0 }
     }
 }
 

@@ -9,6 +9,9 @@ use crate::domain::{CostKind, EpisodeRecord, Measure};
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct Episode {
     pub index: u32,
+    /// Which of the search's proposals it judges, from 0; they may be judged in another order. None
+    /// for references.
+    pub proposal_index: Option<u32>,
     pub kind: String,
     /// Weight and activation bits of each layer.
     pub policy: Vec<[u8; 2]>,
@@ -20,13 +23,21 @@ pub struct Episode {
     pub stopped_after_images: Option<u32>,
     pub from_cache: bool,
     pub wall_s: f64,
+    /// The worker of a fleet that judged it; none where the search did.
+    pub worker: Option<String>,
+    /// What that worker judged on.
+    pub device: Option<String>,
+    /// Seconds that the worker took.
+    pub evaluation_s: Option<f64>,
 }
 
 impl Episode {
     pub fn new(record: &EpisodeRecord, measure: Measure) -> Self {
         let bits = record.policy.layers().iter();
+        let by = record.judged_by.as_ref();
         Self {
             index: record.index,
+            proposal_index: record.proposal_index,
             kind: record.kind.word().into(),
             policy: bits.map(|bits| [bits.weight.get(), bits.activation.get()]).collect(),
             quality: measure.of(&record.quality).filter(|quality| quality.is_finite()),
@@ -35,6 +46,9 @@ impl Episode {
             stopped_after_images: record.stopped_after_images,
             from_cache: record.from_cache,
             wall_s: record.wall_s,
+            worker: by.map(|by| by.worker.clone()),
+            device: by.map(|by| by.device.clone()),
+            evaluation_s: by.map(|by| by.evaluation_s),
         }
     }
 }
