@@ -68,7 +68,8 @@ const ONLY_IN: &[(&str, &[&str])] = &[
     ("axum", &["service"]),
     ("hyper", &["service"]),
     ("utoipa", &["service", "runner"]),
-    ("ureq", &["cli"]),
+    ("object_store", &["queue"]),
+    ("ureq", &["queue", "cli"]),
     ("indicatif", &["cli"]),
 ];
 

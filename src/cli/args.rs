@@ -23,7 +23,10 @@ pub use self::{
     finetune::FinetuneArgs,
     job::JobArgs,
     quantization::{BitsArgs, EvaluateArgs, QuantizeArgs, SensitivityArgs},
-    queue::{DeadLetterArgs, FleetAction, FleetArgs, FleetStateArgs, QueueArgs, WorkerArgs},
+    queue::{
+        CleanArgs, DeadLetterArgs, FleetAction, FleetArgs, FleetStateArgs, LetterAction, QueueArgs,
+        WorkerArgs,
+    },
     runs::{ParetoArgs, ReportArgs, RunsCommand, RunsCompareArgs, RunsListArgs, RunsShowArgs},
     search::{RemoteArgs, ResumeArgs, SearchArgs},
     serve::ServeArgs,

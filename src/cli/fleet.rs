@@ -1,38 +1,84 @@
 //! `haq fleet`.
 
+use std::time::{Duration, SystemTime};
+
 use serde_json::json;
 
 use crate::{
     cli::{
-        args::{DeadLetterArgs, FleetAction, FleetStateArgs, Global},
+        args::{CleanArgs, DeadLetterArgs, FleetAction, FleetStateArgs, Global, LetterAction},
+        blobs::Blobs,
         exit::{Ending, UsageError},
         output,
         queue::{Queue, runtime},
     },
-    queue::{DeadLetter, EvalQueue, QueueDepth, WorkerCard, WorkerRegistry},
+    queue::{BlobStore, Cleaned, DeadLetter, EvalQueue, QueueDepth, WorkerCard, WorkerRegistry},
 };
 
 /// Characters of a task's name that are shown; enough to tell it from others.
 const SHOWN: usize = 12;
 
 pub fn run(global: &Global, args: &FleetStateArgs) -> anyhow::Result<Ending> {
-    let Some(place) = args.queue.place() else {
-        return Err(UsageError(
-            "--queue is needed: nats://HOST, or the database file of a search".into(),
-        )
-        .into());
+    let letters = match &args.action {
+        Some(FleetAction::Clean(clean)) => {
+            return runtime()?.block_on(cleaned(global, args, clean));
+        }
+        Some(FleetAction::Letters(letters)) => Some(letters),
+        None => None,
     };
     runtime()?.block_on(async {
-        match Queue::open(place, &args.queue).await? {
-            Queue::Local { queue, .. } => act(global, args.action.as_ref(), &queue).await,
-            Queue::JetStream(queue) => act(global, args.action.as_ref(), &queue).await,
+        match open(args).await? {
+            Queue::Local { queue, .. } => act(global, letters, &queue).await,
+            Queue::JetStream(queue) => act(global, letters, &queue).await,
         }
     })
 }
 
+async fn open(args: &FleetStateArgs) -> anyhow::Result<Queue> {
+    let needed = "--queue is needed: nats://HOST, or the database file of a search";
+    let place = args.queue.place().ok_or_else(|| UsageError(needed.into()))?;
+    Queue::open(place, &args.queue).await
+}
+
+/// Deletes what no search has sent for long; the queue is only asked for where it keeps the blobs.
+async fn cleaned(
+    global: &Global,
+    args: &FleetStateArgs,
+    clean: &CleanArgs,
+) -> anyhow::Result<Ending> {
+    let blobs = match Blobs::named(&args.queue).await? {
+        Some(blobs) => blobs,
+        None => Blobs::open(&args.queue, &open(args).await?).await?,
+    };
+    let age = Duration::from_secs(86_400 * u64::from(clean.older_than_days));
+    // Clocks differ a little, and nothing is to be left.
+    let slack = if age.is_zero() { Duration::from_secs(86_400) } else { Duration::ZERO };
+    let before = SystemTime::now() - age + slack;
+    let Cleaned { n_removed, removed_bytes, n_kept, kept_bytes } = blobs.clean(before).await?;
+    if global.json {
+        output::print_json(&json!({
+            "schema": output::SCHEMA,
+            "place": blobs.place(),
+            "removed_parts": n_removed,
+            "removed_bytes": removed_bytes,
+            "kept_parts": n_kept,
+            "kept_bytes": kept_bytes,
+        }))?;
+    } else {
+        let place = blobs.place();
+        let megabytes = |bytes: u64| bytes as f64 / 1e6;
+        output::print(&format!(
+            "{place}: {n_removed} parts deleted, {:.1} MB; {n_kept} parts kept, {:.1} MB\n",
+            megabytes(removed_bytes),
+            megabytes(kept_bytes)
+        ))?;
+    }
+    Ok(Ending::Done)
+}
+
 async fn act<Q: EvalQueue + WorkerRegistry>(
     global: &Global,
-    action: Option<&FleetAction>,
+    action: Option<&LetterAction>,
     queue: &Q,
 ) -> anyhow::Result<Ending> {
     let letters = queue.dead_letters().await?;
@@ -41,14 +87,14 @@ async fn act<Q: EvalQueue + WorkerRegistry>(
             show(global, &queue.depth().await?, &queue.workers().await?, &letters)?;
             return Ok(Ending::Done);
         }
-        Some(FleetAction::Retry(named)) => {
+        Some(LetterAction::Retry(named)) => {
             let mut n_done = 0;
             for letter in named_letters(named, &letters)? {
                 n_done += u32::from(queue.retry(&letter.task).await?);
             }
             ("handed out again", n_done)
         }
-        Some(FleetAction::Drop(named)) => {
+        Some(LetterAction::Drop(named)) => {
             let mut n_done = 0;
             for letter in named_letters(named, &letters)? {
                 n_done += u32::from(queue.discard(&letter.task).await?);

@@ -1,6 +1,7 @@
 //! The terminal: one subcommand a file, results on stdout, progress and logs on stderr.
 
 mod args;
+mod blobs;
 mod completions;
 mod contest;
 mod db;

@@ -12,10 +12,11 @@ use tokio::runtime::{Builder, Runtime};
 use crate::{
     cli::{
         args::{FleetArgs, QueueArgs},
+        blobs::Blobs,
         exit::UsageError,
     },
     network::ComputeDevice,
-    queue::{BlobFolder, Connection, JetStreamQueue},
+    queue::{Connection, JetStreamQueue},
     runner::{
         Runner,
         fleet::{FleetEvaluator, FleetReport, FleetSettings},
@@ -26,7 +27,7 @@ use crate::{
 
 /// Where evaluations are handed out.
 pub enum Queue {
-    Local { queue: LocalEvalQueue, blobs: BlobFolder },
+    Local { queue: LocalEvalQueue, file: PathBuf },
     JetStream(JetStreamQueue),
 }
 
@@ -54,9 +55,7 @@ impl Queue {
             return Err(UsageError(told).into());
         }
         let store = Store::open(place).await?;
-        let mut folder = PathBuf::from(place).into_os_string();
-        folder.push(".blobs");
-        Ok(Self::Local { queue: store.evaluations(), blobs: BlobFolder::new(folder)? })
+        Ok(Self::Local { queue: store.evaluations(), file: place.into() })
     }
 }
 
@@ -69,45 +68,48 @@ pub fn runtime() -> anyhow::Result<Runtime> {
 pub struct Reached {
     runtime: Runtime,
     queue: Queue,
+    blobs: Blobs,
     settings: FleetSettings,
 }
 
 /// The fleet that judges for a search.
 pub enum Fleet {
-    Local(Rc<FleetEvaluator<LocalEvalQueue, BlobFolder>>),
-    JetStream(Rc<FleetEvaluator<JetStreamQueue, JetStreamQueue>>),
+    Local(Rc<FleetEvaluator<LocalEvalQueue, Blobs>>),
+    JetStream(Rc<FleetEvaluator<JetStreamQueue, Blobs>>),
 }
 
 impl Reached {
     /// None where no queue was named.
     ///
     /// # Errors
-    /// As [`Queue::open`].
+    /// As [`Queue::open`] and [`Blobs::open`].
     pub fn new(args: &FleetArgs, device: Device) -> anyhow::Result<Option<Self>> {
         let Some(place) = args.queue.place() else { return Ok(None) };
         let runtime = runtime()?;
-        let queue = runtime.block_on(Queue::open(place, &args.queue))?;
+        let (queue, blobs) = runtime.block_on(async {
+            let queue = Queue::open(place, &args.queue).await?;
+            let blobs = Blobs::open(&args.queue, &queue).await?;
+            anyhow::Ok((queue, blobs))
+        })?;
         let own_class = || ComputeDevice::of(device).class;
         let settings = FleetSettings {
             device_class: args.device_class.clone().unwrap_or_else(own_class),
             time_limit_s: args.time_limit_s,
         };
-        Ok(Some(Self { runtime, queue, settings }))
+        Ok(Some(Self { runtime, queue, blobs, settings }))
     }
 
     /// # Errors
     /// When network and images cannot be sent.
     pub fn judge_for<'a>(self, runner: Runner<'a>) -> anyhow::Result<(Runner<'a>, Fleet)> {
-        let Self { runtime, queue, settings } = self;
+        let Self { runtime, queue, blobs, settings } = self;
         let fleet = match queue {
-            Queue::Local { queue, blobs } => Fleet::Local(Rc::new(FleetEvaluator::new(
+            Queue::Local { queue, .. } => Fleet::Local(Rc::new(FleetEvaluator::new(
                 runtime, queue, blobs, &runner, settings,
             )?)),
-            Queue::JetStream(queue) => {
-                let blobs = queue.clone();
-                let fleet = FleetEvaluator::new(runtime, queue, blobs, &runner, settings)?;
-                Fleet::JetStream(Rc::new(fleet))
-            }
+            Queue::JetStream(queue) => Fleet::JetStream(Rc::new(FleetEvaluator::new(
+                runtime, queue, blobs, &runner, settings,
+            )?)),
         };
         let evaluator: Rc<dyn PolicyEvaluator> = match &fleet {
             Fleet::Local(fleet) => fleet.clone(),

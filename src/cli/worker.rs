@@ -7,6 +7,7 @@ use tokio::sync::watch;
 use crate::{
     cli::{
         args::{Global, WorkerArgs},
+        blobs::Blobs,
         exit::{Ending, UsageError},
         output,
         queue::{Queue, runtime},
@@ -32,12 +33,14 @@ pub fn run(global: &Global, args: &WorkerArgs) -> anyhow::Result<Ending> {
     let bench = Bench::start(settings, device);
     let worked = runtime()?.block_on(async {
         let queue = Queue::open(place, &args.queue).await?;
-        output::note(global, format!("worker {name} takes work for {class}"));
+        let blobs = Blobs::open(&args.queue, &queue).await?;
+        let files = blobs.place();
+        output::note(global, format!("worker {name} takes work for {class}, files from {files}"));
         match &queue {
-            Queue::Local { queue, blobs } => {
-                work(global, args, queue, blobs, &cache, bench, card).await
+            Queue::Local { queue, .. } => {
+                work(global, args, queue, &blobs, &cache, bench, card).await
             }
-            Queue::JetStream(queue) => work(global, args, queue, queue, &cache, bench, card).await,
+            Queue::JetStream(queue) => work(global, args, queue, &blobs, &cache, bench, card).await,
         }
     })?;
     let Worked { n_answered, n_late, n_failed } = worked;
@@ -51,11 +54,11 @@ pub fn run(global: &Global, args: &WorkerArgs) -> anyhow::Result<Ending> {
     Ok(Ending::Done)
 }
 
-async fn work<Q: EvalQueue + WorkerRegistry, B: BlobStore>(
+async fn work<Q: EvalQueue + WorkerRegistry>(
     global: &Global,
     args: &WorkerArgs,
     queue: &Q,
-    blobs: &B,
+    blobs: &Blobs,
     cache: &BlobCache,
     bench: Bench,
     card: WorkerCard,

@@ -14,7 +14,10 @@ mod jetstream;
 mod jobs;
 mod workers;
 
-pub use blobs::{Blob, BlobCache, BlobError, BlobFolder, BlobStore, CachedBlob, PART_BYTES};
+pub use blobs::{
+    Blob, BlobBucket, BlobCache, BlobError, BlobFolder, BlobPlace, BlobStore, CachedBlob, Cleaned,
+    KeptPart, PART_BYTES,
+};
 pub use evaluations::{
     ATTEMPTS_MAX, Answer, ArrivedAnswer, DeadLetter, EvalQueue, LeasedTask, QueueDepth, TASK_LEASE,
     Task,

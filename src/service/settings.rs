@@ -34,6 +34,9 @@ pub struct Settings {
     /// Queue whose workers judge the policies of searches, see `docs/fleet.md`; empty: the searches
     /// themselves do. Keys and tokens for it are left to the variables `HAQ_QUEUE_…`.
     pub queue: String,
+    /// Where networks and images go for those workers, `s3://BUCKET/PREFIX` or a folder; empty: with
+    /// the queue. Keys for a bucket are left to the variables `AWS_…`.
+    pub blobs: String,
     /// How long running searches may take to stop once the service is told to.
     pub grace_s: u64,
     /// Tries after which a search that kills its process is set aside, at least 1.
@@ -68,6 +71,7 @@ impl Default for Settings {
             threads: threads_of_each(1),
             device: "cpu".into(),
             queue: String::new(),
+            blobs: String::new(),
             grace_s: 20,
             crash_limit: 3,
             upload_bytes_max: 2 << 30,

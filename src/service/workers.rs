@@ -202,6 +202,7 @@ fn start(app: &App, ticket: JobTicket) -> std::io::Result<Child> {
         .args(["--threads", &settings.threads.to_string(), "--device", &settings.device])
         .args(["--log", "info,sqlx=warn", "--log-format", "json"])
         .env("HAQ_QUEUE", &settings.queue)
+        .env("HAQ_BLOBS", &settings.blobs)
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
         .stderr(Stdio::piped())

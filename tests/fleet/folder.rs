@@ -34,11 +34,18 @@ pub const SEARCH: &[&str] = &[
 
 pub struct Folder {
     folder: tempfile::TempDir,
+    /// Of every command's environment.
+    variables: Vec<(String, String)>,
 }
 
 impl Folder {
     pub fn new() -> Self {
-        Self { folder: tempfile::tempdir().unwrap() }
+        Self::with(Vec::new())
+    }
+
+    /// - `variables`: of every command's environment
+    pub fn with(variables: Vec<(String, String)>) -> Self {
+        Self { folder: tempfile::tempdir().unwrap(), variables }
     }
 
     pub fn path(&self) -> &Path {
@@ -49,9 +56,10 @@ impl Folder {
     pub fn haq(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_haq"));
         command.current_dir(self.path()).args(arguments).env("NO_COLOR", "1");
-        for name in ["HAQ_DB", "HAQ_QUEUE", "HAQ_LOG", "HAQ_CACHE"] {
+        for name in ["HAQ_DB", "HAQ_QUEUE", "HAQ_BLOBS", "HAQ_LOG", "HAQ_CACHE"] {
             command.env_remove(name);
         }
+        command.envs(self.variables.iter().cloned());
         command
     }
 

@@ -2,8 +2,11 @@
 //! database and on a NATS server.
 
 mod arrivals;
+mod blobs;
 mod faults;
 mod folder;
 #[path = "../nats_common/mod.rs"]
 mod nats_common;
+#[path = "../s3_common/mod.rs"]
+mod s3_common;
 mod same;

@@ -12,7 +12,10 @@ use std::{
 ///
 /// - `name`: of the environment's folder
 pub fn python_with(name: &str, packages: &[&str]) -> Option<PathBuf> {
-    let venv = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    // Tests inside the library are not told of this folder.
+    let folder = option_env!("CARGO_TARGET_TMPDIR");
+    let folder = folder.unwrap_or(concat!(env!("CARGO_MANIFEST_DIR"), "/target/tmp"));
+    let venv = Path::new(folder).join(name);
     let python = venv.join("bin").join("python");
     let done = venv.join("installed");
     let wanted = packages.join(" ");

@@ -28,12 +28,24 @@ pub struct QueueArgs {
     /// Servers of a NATS cluster that keep each message, where a fleet begins
     #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=5))]
     pub queue_replicas: u8,
+    /// Where networks and images go, the same for a search and its workers: s3://BUCKET/PREFIX, or a
+    /// folder that all of them see; where absent the NATS server keeps them, or a folder beside the
+    /// database. For a bucket AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION and, of a store
+    /// other than Amazon's, AWS_ENDPOINT_URL say how to reach it, AWS_ALLOW_HTTP=true that it has no
+    /// TLS, AWS_CA_BUNDLE (a PEM file) who signed its certificate
+    #[arg(long, env = "HAQ_BLOBS", value_name = "URL|FOLDER", value_hint = ValueHint::DirPath)]
+    blobs: Option<String>,
 }
 
 impl QueueArgs {
     /// Where the queue is, if there is one: a variable of the environment may be empty.
     pub fn place(&self) -> Option<&str> {
         self.queue.as_deref().filter(|place| !place.is_empty())
+    }
+
+    /// Where blobs are, if not with the queue.
+    pub fn blobs(&self) -> Option<&str> {
+        self.blobs.as_deref().filter(|place| !place.is_empty())
     }
 }
 
@@ -82,6 +94,16 @@ pub struct FleetStateArgs {
 
 #[derive(Debug, Clone, Subcommand)]
 pub enum FleetAction {
+    #[command(flatten)]
+    Letters(LetterAction),
+    /// Delete networks and images that no search has sent for long; one that still needs them sends
+    /// them again
+    Clean(CleanArgs),
+}
+
+/// What is done about dead letters.
+#[derive(Debug, Clone, Subcommand)]
+pub enum LetterAction {
     /// Hand out again what was set aside after too many tries
     Retry(DeadLetterArgs),
     /// Forget what was set aside
@@ -93,4 +115,12 @@ pub struct DeadLetterArgs {
     /// Beginnings of the tasks' names, as haq fleet shows them; all where none is named
     #[arg(value_name = "TASK")]
     pub tasks: Vec<String>,
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct CleanArgs {
+    /// Keep what was sent within so many days; what is in use is sent anew once a week. 0 deletes
+    /// everything
+    #[arg(long, default_value_t = 30, value_name = "N")]
+    pub older_than_days: u16,
 }

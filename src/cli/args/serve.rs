@@ -42,6 +42,10 @@ pub struct ServeArgs {
     /// Let workers judge that take their work from this queue: nats://HOST[:4222][/FLEET]
     #[arg(long, value_name = "URL|FILE")]
     queue: Option<String>,
+    /// Where networks and images go for these workers: s3://BUCKET/PREFIX, or a folder that all of
+    /// them see; with the queue where absent
+    #[arg(long, value_name = "URL|FOLDER", value_hint = ValueHint::DirPath)]
+    blobs: Option<String>,
     /// How long running searches may take to stop once the service is told to; 20 where absent
     #[arg(long, value_name = "SECONDS")]
     grace_s: Option<i64>,

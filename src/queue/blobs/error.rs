@@ -9,7 +9,10 @@ use std::{
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum BlobError {
-    #[error("{place} has no part {digest}; who asked for the work has to put its blob there again")]
+    #[error(
+        "{place} has no part {digest}; a search and its workers need the same --queue and, where one has it, \
+         the same --blobs, and `haq resume` sends again what was deleted"
+    )]
     Missing { place: String, digest: String },
 
     #[error(
@@ -38,6 +41,11 @@ pub enum BlobError {
 
     #[error("{path} cannot be used: {reason}")]
     File { path: PathBuf, reason: String },
+
+    #[error(
+        "{place} cannot keep blobs: {reason}; --blobs takes s3://BUCKET/PREFIX, file:///FOLDER or a folder"
+    )]
+    Place { place: String, reason: String },
 
     #[error("{place} did not {what}: {reason}")]
     Store { place: String, what: &'static str, reason: String },

@@ -3,22 +3,31 @@
 //!
 //! [`BlobStore`] is where everybody finds them, [`BlobCache`] the folder of one machine.
 
+mod bucket;
 mod cache;
 mod error;
 mod folder;
+mod place;
 #[cfg(test)]
 pub(crate) mod tests;
 
-use std::{future::Future, path::Path};
+use std::{
+    future::Future,
+    path::Path,
+    time::{Duration, SystemTime},
+};
 
 use bytes::Bytes;
+use futures_util::{StreamExt, TryStreamExt, stream};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use tokio::{fs::File, io::AsyncReadExt};
 
+pub use bucket::BlobBucket;
 pub use cache::{BlobCache, CachedBlob};
 pub use error::BlobError;
 pub use folder::BlobFolder;
+pub use place::BlobPlace;
 
 use crate::domain::hexadecimal;
 
@@ -68,6 +77,30 @@ impl Blob {
     }
 }
 
+/// Age from which a part is sent again by who needs it: what is cleaned away goes by age.
+const RENEWAL: Duration = Duration::from_secs(7 * 86_400);
+
+/// Parts that are deleted at the same time.
+const N_REMOVALS: usize = 8;
+
+/// A part in a store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeptPart {
+    pub digest: String,
+    pub bytes: u64,
+    /// When somebody put it there last.
+    pub sent: SystemTime,
+}
+
+/// What a store was rid of, and what it has left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Cleaned {
+    pub n_removed: u64,
+    pub removed_bytes: u64,
+    pub n_kept: u64,
+    pub kept_bytes: u64,
+}
+
 /// Where blobs are kept for all workers of a fleet.
 pub trait BlobStore: Send + Sync {
     /// What errors call it.
@@ -75,7 +108,11 @@ pub trait BlobStore: Send + Sync {
 
     fn has_part(&self, digest: &str) -> impl Future<Output = Result<bool, BlobError>> + Send;
 
-    /// Keeps a part; one that is there already is not sent again.
+    /// Whether a part is there and counts as sent lately: it need not be sent again. Where it is cheap
+    /// this makes it count so.
+    fn keeps_part(&self, digest: &str) -> impl Future<Output = Result<bool, BlobError>> + Send;
+
+    /// Keeps a part, in place of one that is there already.
     fn put_part(
         &self,
         digest: &str,
@@ -94,12 +131,40 @@ pub trait BlobStore: Send + Sync {
         bytes_max: u64,
     ) -> impl Future<Output = Result<Bytes, BlobError>> + Send;
 
-    /// Keeps a blob; parts that are there already are not sent again.
+    /// Every part that is there, in no order. What is not named as one is not listed.
+    fn parts(&self) -> impl Future<Output = Result<Vec<KeptPart>, BlobError>> + Send;
+
+    /// Deletes a part; one that is gone already is no error.
+    fn remove_part(&self, digest: &str) -> impl Future<Output = Result<(), BlobError>> + Send;
+
+    /// Deletes every part that was last sent before this.
+    fn clean(&self, before: SystemTime) -> impl Future<Output = Result<Cleaned, BlobError>> + Send {
+        async move {
+            let mut cleaned = Cleaned::default();
+            let mut old = Vec::new();
+            for part in self.parts().await? {
+                if part.sent < before {
+                    cleaned.n_removed += 1;
+                    cleaned.removed_bytes += part.bytes;
+                    old.push(part.digest);
+                } else {
+                    cleaned.n_kept += 1;
+                    cleaned.kept_bytes += part.bytes;
+                }
+            }
+            let removals =
+                old.into_iter().map(|digest| async move { self.remove_part(&digest).await });
+            stream::iter(removals).buffer_unordered(N_REMOVALS).try_collect::<()>().await?;
+            Ok(cleaned)
+        }
+    }
+
+    /// Keeps a blob; parts that are there already are not sent again for a week.
     fn put(&self, bytes: &[u8]) -> impl Future<Output = Result<Blob, BlobError>> + Send {
         async {
             let blob = Blob::of(bytes);
             for (digest, part) in blob.parts.iter().zip(bytes.chunks(PART_BYTES as usize)) {
-                if !self.has_part(digest).await? {
+                if !self.keeps_part(digest).await? {
                     self.put_part(digest, Bytes::copy_from_slice(part)).await?;
                 }
             }
@@ -124,7 +189,7 @@ pub trait BlobStore: Send + Sync {
                 whole.update(&part);
                 blob.bytes += part.len() as u64;
                 let digest = digest(&part);
-                if !self.has_part(&digest).await? {
+                if !self.keeps_part(&digest).await? {
                     self.put_part(&digest, part.into()).await?;
                 }
                 blob.parts.push(digest);
@@ -139,6 +204,21 @@ pub(crate) fn digest(bytes: &[u8]) -> String {
     hexadecimal(&Sha256::digest(bytes))
 }
 
-fn is_digest(text: &str) -> bool {
+/// Looks at what came from elsewhere before it names anything.
+fn check_name(digest: &str) -> Result<(), BlobError> {
+    if is_digest(digest) {
+        return Ok(());
+    }
+    let digest = digest.chars().take(64).collect();
+    let reason = "its name is not a SHA-256 in lower-case hexadecimal".into();
+    Err(BlobError::NotABlob { digest, reason })
+}
+
+pub(crate) fn is_young(sent: SystemTime) -> bool {
+    // What was sent in the future was sent by another clock.
+    sent.elapsed().map_or(true, |age| age < RENEWAL)
+}
+
+pub(crate) fn is_digest(text: &str) -> bool {
     text.len() == 64 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }

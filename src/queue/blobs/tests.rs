@@ -1,12 +1,26 @@
 //! Stores and caches of blobs; what a store does is a small suite that each of them runs.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 
 use bytes::Bytes;
+use object_store::{ObjectStoreExt, memory::InMemory};
 
 use super::*;
 
+#[path = "../../../tests/s3_common/mod.rs"]
+mod s3_common;
+
+use s3_common::S3Server;
+
 const MIB: usize = 1 << 20;
+
+const HOUR: Duration = Duration::from_secs(3600);
 
 /// The same bytes for the same seed, unlike in every part.
 pub(crate) fn content(seed: u64, n_bytes: usize) -> Vec<u8> {
@@ -42,6 +56,10 @@ impl<S: BlobStore> BlobStore for Watched<S> {
         self.store.has_part(digest).await
     }
 
+    async fn keeps_part(&self, digest: &str) -> Result<bool, BlobError> {
+        self.store.keeps_part(digest).await
+    }
+
     async fn put_part(&self, digest: &str, bytes: Bytes) -> Result<(), BlobError> {
         self.n_written.fetch_add(1, Ordering::Relaxed);
         self.store.put_part(digest, bytes).await
@@ -55,6 +73,14 @@ impl<S: BlobStore> BlobStore for Watched<S> {
         self.reads_left.fetch_sub(1, Ordering::Relaxed);
         self.n_read.fetch_add(1, Ordering::Relaxed);
         self.store.part(digest, bytes_max).await
+    }
+
+    async fn parts(&self) -> Result<Vec<KeptPart>, BlobError> {
+        self.store.parts().await
+    }
+
+    async fn remove_part(&self, digest: &str) -> Result<(), BlobError> {
+        self.store.remove_part(digest).await
     }
 }
 
@@ -111,6 +137,42 @@ pub(crate) async fn check_store<S: BlobStore>(store: S, damage: impl AsyncFn(&S,
             other => panic!("{other}"),
         }
     }
+    check_cleaning(&store, folder.path()).await;
+}
+
+/// What is deleted is gone, can be sent again, and nothing else goes with it.
+async fn check_cleaning<S: BlobStore>(store: &Watched<S>, folder: &Path) {
+    let now = SystemTime::now();
+    let emptied = store.clean(now + HOUR).await.unwrap();
+    assert_eq!((emptied.n_removed, emptied.n_kept, emptied.kept_bytes), (4, 0, 0));
+    assert_eq!(emptied.removed_bytes, (22 << 20));
+    assert_eq!(store.parts().await.unwrap(), []);
+
+    let bytes = content(3, 9 * MIB);
+    let blob = store.put(&bytes).await.unwrap();
+    let listed = async || -> BTreeMap<String, u64> {
+        let parts = store.parts().await.unwrap();
+        let is_now = |sent: SystemTime| now - HOUR < sent && sent < SystemTime::now() + HOUR;
+        assert!(parts.iter().all(|part| is_now(part.sent)), "{parts:?}");
+        parts.into_iter().map(|part| (part.digest, part.bytes)).collect()
+    };
+    let both = BTreeMap::from([(blob.parts[0].clone(), 8 << 20), (blob.parts[1].clone(), 1 << 20)]);
+    assert_eq!(listed().await, both);
+    let untouched = Cleaned { n_kept: 2, kept_bytes: 9 << 20, ..Cleaned::default() };
+    assert_eq!(store.clean(now - HOUR).await.unwrap(), untouched);
+
+    store.remove_part(&blob.parts[0]).await.unwrap();
+    store.remove_part(&blob.parts[0]).await.unwrap();
+    assert!(!store.has_part(&blob.parts[0]).await.unwrap());
+    assert!(store.has_part(&blob.parts[1]).await.unwrap());
+    let cache = BlobCache::new(folder.join("empty"), 100 << 20).unwrap();
+    let error = cache.fetch(store, &blob).await.unwrap_err();
+    assert!(matches!(error, BlobError::Missing { .. }), "{error}");
+    let n_written = store.n_written.load(Ordering::Relaxed);
+    store.put(&bytes).await.unwrap();
+    assert_eq!(store.n_written.load(Ordering::Relaxed), n_written + 1, "what was missing");
+    assert_eq!(listed().await, both);
+    assert!(std::fs::read(&*cache.fetch(store, &blob).await.unwrap()).unwrap() == bytes);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -120,6 +182,135 @@ async fn a_folder_is_a_store_of_blobs() {
     let store = BlobFolder::new(&at).unwrap();
     check_store(store, async |_, digest, bytes| std::fs::write(at.join(digest), bytes).unwrap())
         .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_object_store_is_a_store_of_blobs() {
+    let objects = Arc::new(InMemory::new());
+    let theirs = ["readme", "fleets/lab/notes.txt", "fleets/lab/x/", "fleets/laboratory/"];
+    let theirs = theirs.map(|name| match name.ends_with('/') {
+        true => format!("{name}{}", digest(b"theirs")),
+        false => name.to_owned(),
+    });
+    for name in &theirs {
+        objects.put(&name.as_str().into(), Bytes::from_static(b"theirs").into()).await.unwrap();
+    }
+    let store = BlobBucket::over(objects.clone(), "fleets/lab", "a bucket");
+    check_store(store.clone(), async |store, digest, bytes| {
+        store.put_part(digest, bytes).await.unwrap();
+    })
+    .await;
+    store.clean(SystemTime::now() + HOUR).await.unwrap();
+    for name in &theirs {
+        let kept = objects.head(&name.as_str().into()).await;
+        assert!(kept.is_ok(), "{name} is no part of this fleet");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bucket_of_an_s3_server_is_a_store_of_blobs() {
+    let Some(server) = S3Server::start() else { return };
+    let variables = || server.variables().into_iter();
+    for prefix in ["", "fleets/lab"] {
+        let store = BlobBucket::open("lab", prefix, variables()).await.unwrap();
+        check_store(store, async |store, digest, bytes| {
+            store.put_part(digest, bytes).await.unwrap();
+        })
+        .await;
+    }
+    // More than one answer of the server lists.
+    let store = BlobBucket::open("lab", "many", variables()).await.unwrap();
+    let n_parts = 1010;
+    let parts = (0..n_parts).map(|at: u32| Bytes::copy_from_slice(&at.to_le_bytes()));
+    let puts = parts.map(|part| {
+        let store = &store;
+        async move { store.put_part(&digest(&part), part).await }
+    });
+    stream::iter(puts).buffer_unordered(8).try_collect::<()>().await.unwrap();
+    let cleaned = store.clean(SystemTime::now() + HOUR).await.unwrap();
+    assert_eq!((cleaned.n_removed, cleaned.removed_bytes), (1010, 4040));
+    assert_eq!(store.parts().await.unwrap(), []);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bucket_that_cannot_be_used_is_told_at_the_start() {
+    let Some(server) = S3Server::start() else { return };
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let file = file.path().to_str().unwrap();
+    for (bucket, changed, expected) in [
+        ("nowhere", ("AWS_REGION", "eu-central-1"), "nowhere"),
+        ("lab", ("AWS_ENDPOINT_URL", "http://127.0.0.1:9"), "127.0.0.1:9"),
+        ("lab", ("AWS_ALLOW_HTTP", ""), "AWS_ALLOW_HTTP=true"),
+        ("lab", ("AWS_SECRET_ACCESS_KEY", ""), "secret"),
+        ("lab", ("AWS_CA_BUNDLE", "/none"), "AWS_CA_BUNDLE: /none"),
+        ("lab", ("AWS_CA_BUNDLE", file), "no certificate"),
+    ] {
+        let mut variables: BTreeMap<_, _> = server.variables().into_iter().collect();
+        variables.insert(changed.0.to_owned(), changed.1.to_owned());
+        let error = BlobBucket::open(bucket, "fleets", variables.into_iter()).await.unwrap_err();
+        let told = error.to_string();
+        assert!(matches!(error, BlobError::Place { .. }), "{changed:?}: {told}");
+        assert!(told.contains(expected) && told.contains("s3://"), "{changed:?}: {told}");
+        assert!(!told.contains("p@ss"), "{changed:?}: {told}");
+    }
+}
+
+#[test]
+fn a_place_for_blobs_is_a_bucket_or_a_folder() {
+    let folder = |path: &str| Some(BlobPlace::Folder(path.into()));
+    let bucket = |name: &str, prefix: &str| {
+        Some(BlobPlace::Bucket { name: name.into(), prefix: prefix.into() })
+    };
+    for (text, expected) in [
+        ("s3://lab", bucket("lab", "")),
+        ("s3://lab/", bucket("lab", "")),
+        ("s3://lab.example/fleets/blobs/", bucket("lab.example", "fleets/blobs")),
+        ("file:///srv/blobs", folder("/srv/blobs")),
+        ("/srv/blobs", folder("/srv/blobs")),
+        ("blobs of ann@lab", folder("blobs of ann@lab")),
+        ("", None),
+        ("s3://", None),
+        ("s3:///fleets", None),
+        ("s3://ann:secret@lab/fleets", None),
+        ("s3://lab/a//b", None),
+        ("s3://lab/../other", None),
+        ("s3://lab/a?versionId=1", None),
+        ("file://server/blobs", None),
+        ("file:///srv/a%20b", None),
+        ("gs://lab/fleets", None),
+        ("https://ann:secret@lab/fleets", None),
+        ("a\nb", None),
+    ] {
+        let found = BlobPlace::parse(text);
+        if let Err(error) = &found {
+            let told = error.to_string();
+            assert!(told.contains("s3://BUCKET/PREFIX"), "{text}: {told}");
+            assert!(!told.contains('\n'), "{text}: {told}");
+        }
+        assert_eq!(found.ok(), expected, "{text}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_put_into_a_folder_again_counts_as_sent_again() {
+    const DAY: Duration = Duration::from_secs(86_400);
+    let folder = tempfile::tempdir().unwrap();
+    let store = Watched::new(BlobFolder::new(folder.path()).unwrap());
+    let (used, unused) = (content(1, MIB), content(2, MIB));
+    let blobs = [store.put(&used).await.unwrap(), store.put(&unused).await.unwrap()];
+    for blob in &blobs {
+        let file = std::fs::File::open(folder.path().join(&blob.parts[0])).unwrap();
+        file.set_modified(SystemTime::now() - 40 * DAY).unwrap();
+    }
+    store.put(&used).await.unwrap();
+    assert_eq!(store.n_written.load(Ordering::Relaxed), 2, "sent again");
+    let cleaned = store.clean(SystemTime::now() - 30 * DAY).await.unwrap();
+    assert_eq!((cleaned.n_removed, cleaned.n_kept), (1, 1));
+    assert!(store.has_part(&blobs[0].parts[0]).await.unwrap());
+    for (age, expected) in [(6 * DAY, true), (8 * DAY, false)] {
+        assert_eq!(is_young(SystemTime::now() - age), expected, "{age:?}");
+    }
+    assert!(is_young(SystemTime::now() + DAY), "clocks differ");
 }
 
 #[test]

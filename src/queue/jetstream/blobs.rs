@@ -1,15 +1,22 @@
 //! Blobs in the server's object store: one object a part.
 
-use std::{future::Future, time::Duration};
+use std::{
+    future::Future,
+    time::{Duration, SystemTime},
+};
 
 use async_nats::jetstream::object_store::{
-    Config, GetErrorKind, InfoErrorKind, ObjectMetadata, ObjectStore,
+    Config, DeleteErrorKind, GetErrorKind, InfoErrorKind, ObjectInfo, ObjectMetadata, ObjectStore,
 };
 use bytes::Bytes;
+use futures_util::TryStreamExt;
 use tokio::io::AsyncReadExt;
 
 use super::{JetStreamQueue, server::Trouble};
-use crate::queue::{BlobError, BlobStore};
+use crate::queue::{
+    BlobError, BlobStore, KeptPart,
+    blobs::{is_digest, is_young},
+};
 
 /// Bytes a message: half of what a server takes unless it is told otherwise.
 const CHUNK_BYTES: usize = 512 << 10;
@@ -23,14 +30,11 @@ impl BlobStore for JetStreamQueue {
     }
 
     async fn has_part(&self, digest: &str) -> Result<bool, BlobError> {
-        self.patiently("tell whether it has a part", || async {
-            match self.objects().await?.info(digest).await {
-                Ok(info) => Ok(!info.deleted),
-                Err(error) if error.kind() == InfoErrorKind::NotFound => Ok(false),
-                Err(error) => Err(lost(error)),
-            }
-        })
-        .await
+        Ok(self.info(digest).await?.is_some())
+    }
+
+    async fn keeps_part(&self, digest: &str) -> Result<bool, BlobError> {
+        Ok(self.info(digest).await?.is_some_and(|info| is_young(sent(&info))))
     }
 
     async fn put_part(&self, digest: &str, bytes: Bytes) -> Result<(), BlobError> {
@@ -73,11 +77,51 @@ impl BlobStore for JetStreamQueue {
         let missing = || BlobError::Missing { place: self.place(), digest: digest.to_owned() };
         found.map(Bytes::from).ok_or_else(missing)
     }
+
+    async fn parts(&self) -> Result<Vec<KeptPart>, BlobError> {
+        let listed = self.patiently("list its parts", || async {
+            let listed = self.objects().await?.list().await.map_err(lost)?;
+            within(listed.try_collect::<Vec<_>>()).await?.map_err(lost)
+        });
+        let part = |info: ObjectInfo| KeptPart {
+            sent: sent(&info),
+            bytes: info.size as u64,
+            digest: info.name,
+        };
+        Ok(listed.await?.into_iter().filter(|info| is_digest(&info.name)).map(part).collect())
+    }
+
+    async fn remove_part(&self, digest: &str) -> Result<(), BlobError> {
+        self.patiently("delete a part", || async {
+            match within(self.objects().await?.delete(digest)).await? {
+                Err(error) if error.kind() == DeleteErrorKind::NotFound => Ok(()),
+                deleted => deleted.map_err(lost),
+            }
+        })
+        .await
+    }
+}
+
+/// When a part was put there; one that does not say so counts as old.
+fn sent(info: &ObjectInfo) -> SystemTime {
+    info.modified.map_or(SystemTime::UNIX_EPOCH, SystemTime::from)
 }
 
 impl JetStreamQueue {
     fn bucket_name(&self) -> String {
         self.server.fleet.stream("blobs")
+    }
+
+    /// None where the part is not there.
+    async fn info(&self, digest: &str) -> Result<Option<ObjectInfo>, BlobError> {
+        self.patiently("tell whether it has a part", || async {
+            match self.objects().await?.info(digest).await {
+                Ok(info) => Ok((!info.deleted).then_some(info)),
+                Err(error) if error.kind() == InfoErrorKind::NotFound => Ok(None),
+                Err(error) => Err(lost(error)),
+            }
+        })
+        .await
     }
 
     async fn objects(&self) -> Result<ObjectStore, Trouble> {

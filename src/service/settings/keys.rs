@@ -5,6 +5,8 @@ use std::net::SocketAddr;
 
 use toml::Value;
 
+use crate::queue::BlobPlace;
+
 /// What a key's value has to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Needs {
@@ -13,13 +15,14 @@ pub enum Needs {
     Folders,
     Device,
     Queue,
+    Blobs,
     Hosts,
     Switch,
     /// From the first to the second, both included.
     Number(i64, i64),
 }
 
-use Needs::{Address, Device, Folder, Folders, Hosts, Number, Queue, Switch};
+use Needs::{Address, Blobs, Device, Folder, Folders, Hosts, Number, Queue, Switch};
 
 /// Sizes, times and counts beyond these are typing mistakes.
 const BYTES_MAX: i64 = 1 << 50;
@@ -36,6 +39,7 @@ pub const KEYS: &[(&str, Needs)] = &[
     ("threads", Number(1, 1024)),
     ("device", Device),
     ("queue", Queue),
+    ("blobs", Blobs),
     ("grace_s", Number(0, SECONDS_MAX)),
     ("crash_limit", Number(1, 1000)),
     ("upload_bytes_max", Number(1, BYTES_MAX)),
@@ -66,6 +70,11 @@ impl Needs {
                  for HAQ_QUEUE_CREDENTIALS, HAQ_QUEUE_NKEY or HAQ_QUEUE_TOKEN"
                     .into()
             }
+            Blobs => {
+                "s3://BUCKET/PREFIX, file:///FOLDER, a folder, or empty; keys of a bucket are for \
+                 AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+                    .into()
+            }
             Hosts => "a list of host names such as haq.example.org, without scheme and path".into(),
             Switch => "true or false".into(),
             Number(low, high) => format!("a whole number from {low} to {high}"),
@@ -79,6 +88,7 @@ impl Needs {
             (Device, Value::String(text)) => is_device(text),
             // What is printed and logged holds no secret.
             (Queue, Value::String(text)) => !text.contains('@') && !text.contains(char::is_control),
+            (Blobs, Value::String(text)) => text.is_empty() || BlobPlace::parse(text).is_ok(),
             (Folders, Value::Array(list)) => list.iter().all(|item| Folder.allows(item)),
             (Hosts, Value::Array(list)) => {
                 list.iter().all(|item| item.as_str().is_some_and(is_host))
@@ -102,7 +112,7 @@ impl Needs {
             Hosts => list(','),
             Switch => text.trim().parse().map_or_else(|_| text.into(), Value::Boolean),
             Number(..) => text.trim().parse().map_or_else(|_| text.into(), Value::Integer),
-            Address | Folder | Device | Queue => text.trim().into(),
+            Address | Folder | Device | Queue | Blobs => text.trim().into(),
         }
     }
 }
