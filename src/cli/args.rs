@@ -24,8 +24,7 @@ pub use self::{
     job::JobArgs,
     quantization::{BitsArgs, EvaluateArgs, QuantizeArgs, SensitivityArgs},
     queue::{
-        CleanArgs, DeadLetterArgs, FleetAction, FleetArgs, FleetStateArgs, LetterAction, QueueArgs,
-        WorkerArgs,
+        CleanArgs, FleetAction, FleetArgs, FleetStateArgs, LetterAction, QueueArgs, WorkerArgs,
     },
     runs::{ParetoArgs, ReportArgs, RunsCommand, RunsCompareArgs, RunsListArgs, RunsShowArgs},
     search::{RemoteArgs, ResumeArgs, SearchArgs},

@@ -6,13 +6,14 @@ use serde_json::json;
 
 use crate::{
     cli::{
-        args::{CleanArgs, DeadLetterArgs, FleetAction, FleetStateArgs, Global, LetterAction},
+        args::{CleanArgs, FleetAction, FleetStateArgs, Global, LetterAction},
         blobs::Blobs,
         exit::{Ending, UsageError},
         output,
         queue::{Queue, runtime},
     },
-    queue::{BlobStore, Cleaned, DeadLetter, EvalQueue, QueueDepth, WorkerCard, WorkerRegistry},
+    queue::{BlobStore, Cleaned, QueueDepth},
+    runner::fleet::{FleetError, FleetKeeper, FleetState},
 };
 
 /// Characters of a task's name that are shown; enough to tell it from others.
@@ -76,31 +77,24 @@ async fn cleaned(
     Ok(Ending::Done)
 }
 
-async fn act<Q: EvalQueue + WorkerRegistry>(
+async fn act(
     global: &Global,
     action: Option<&LetterAction>,
-    queue: &Q,
+    fleet: &impl FleetKeeper,
 ) -> anyhow::Result<Ending> {
-    let letters = queue.dead_letters().await?;
-    let (word, n_done) = match action {
+    let (done, word) = match action {
         None => {
-            show(global, &queue.depth().await?, &queue.workers().await?, &letters)?;
+            show(global, &fleet.state().await?)?;
             return Ok(Ending::Done);
         }
-        Some(LetterAction::Retry(named)) => {
-            let mut n_done = 0;
-            for letter in named_letters(named, &letters)? {
-                n_done += u32::from(queue.retry(&letter.task).await?);
-            }
-            ("handed out again", n_done)
+        Some(LetterAction::Retry(named)) => (fleet.retry(&named.tasks).await, "handed out again"),
+        Some(LetterAction::Drop(named)) => (fleet.discard(&named.tasks).await, "forgotten"),
+    };
+    let n_done = match done {
+        Err(error @ FleetError::NoSuchLetter { .. }) => {
+            return Err(UsageError(error.to_string()).into());
         }
-        Some(LetterAction::Drop(named)) => {
-            let mut n_done = 0;
-            for letter in named_letters(named, &letters)? {
-                n_done += u32::from(queue.discard(&letter.task).await?);
-            }
-            ("forgotten", n_done)
-        }
+        done => done?,
     };
     if global.json {
         output::print_json(&json!({ "schema": output::SCHEMA, "tasks": n_done }))?;
@@ -110,42 +104,19 @@ async fn act<Q: EvalQueue + WorkerRegistry>(
     Ok(Ending::Done)
 }
 
-fn named_letters<'a>(
-    named: &DeadLetterArgs,
-    letters: &'a [DeadLetter],
-) -> anyhow::Result<Vec<&'a DeadLetter>> {
-    if named.tasks.is_empty() {
-        return Ok(letters.iter().collect());
-    }
-    let mut found = Vec::new();
-    for name in &named.tasks {
-        let of_name: Vec<_> = letters.iter().filter(|l| l.task.id.starts_with(name)).collect();
-        if of_name.is_empty() {
-            return Err(UsageError(format!(
-                "{name}: no task of this name was set aside; haq fleet lists those that were"
-            ))
-            .into());
-        }
-        found.extend(of_name);
-    }
-    Ok(found)
-}
-
-fn show(
-    global: &Global,
-    depth: &QueueDepth,
-    workers: &[WorkerCard],
-    letters: &[DeadLetter],
-) -> anyhow::Result<()> {
+fn show(global: &Global, state: &FleetState) -> anyhow::Result<()> {
+    let FleetState { tasks, workers, dead_letters: letters } = state;
     if global.json {
         return output::print_json(&json!({
             "schema": output::SCHEMA,
-            "tasks": depth,
+            "tasks": tasks,
+            "tasks_per_min": state.tasks_per_min(),
+            "bytes_fetched": state.bytes_fetched(),
             "workers": workers,
             "dead_letters": letters,
         }));
     }
-    let QueueDepth { waiting, leased, answers, dead_letters, redelivered } = depth;
+    let QueueDepth { waiting, leased, answers, dead_letters, redelivered } = tasks;
     let mut text = format!(
         "tasks: {waiting} wait, {leased} in work, {answers} answers not taken, {dead_letters} set aside, \
          {redelivered} handed out again\n"
@@ -153,9 +124,8 @@ fn show(
     if workers.is_empty() {
         text += "no worker was there in the last minute\n";
     } else {
-        let rate: f64 = workers.iter().map(|worker| worker.tasks_per_min).sum();
-        let bytes: u64 = workers.iter().map(|worker| worker.bytes_fetched).sum();
-        let (n_workers, megabytes) = (workers.len(), bytes as f64 / 1e6);
+        let (n_workers, rate) = (workers.len(), state.tasks_per_min());
+        let megabytes = state.bytes_fetched() as f64 / 1e6;
         text += &format!(
             "workers: {n_workers}, {rate:.1} answers a minute, {megabytes:.1} MB of networks and images fetched\n"
         );

@@ -1,18 +1,21 @@
 //! `haq serve`.
 
-use std::{env, path::Path};
+use std::{env, path::Path, sync::Arc};
 
 use anyhow::Context as _;
+use futures_util::FutureExt as _;
 use serde_json::{Map, Value, json};
 
 use crate::{
     cli::{
-        args::{Global, ServeArgs},
+        args::{Global, QueueArgs, ServeArgs},
         exit::{self, Ending, UsageError},
         output,
+        queue::Queue,
         session::wait_for_signal,
     },
-    service::{Resolved, Service, Settings},
+    runner::fleet::FleetKeeper,
+    service::{Fleet, Resolved, Service, Settings},
 };
 
 pub fn run(global: &Global, args: &ServeArgs) -> anyhow::Result<Ending> {
@@ -25,12 +28,34 @@ pub fn run(global: &Global, args: &ServeArgs) -> anyhow::Result<Ending> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
         let settings = resolved.settings;
-        let service = Service::open(settings, global.db.clone(), program).await?;
+        let fleet = fleet(&settings)?;
+        let service = Service::open(settings, global.db.clone(), program, fleet).await?;
         output::note(global, format!("haq serves at http://{}", service.address()?));
         service.run(asked_to_stop()).await?;
         anyhow::Ok(())
     })?;
     Ok(Ending::Done)
+}
+
+/// The fleet of the setting `queue`; what else its queue wants to know is in the environment, as it
+/// is for the searches.
+fn fleet(settings: &Settings) -> anyhow::Result<Option<Fleet>> {
+    if settings.queue.is_empty() {
+        return Ok(None);
+    }
+    let args = QueueArgs::of_environment(&settings.queue)?;
+    let place = settings.queue.clone();
+    Ok(Some(Fleet::new(Box::new(move || {
+        let (place, args) = (place.clone(), args.clone());
+        async move {
+            let queue = Queue::open(&place, &args).await.map_err(|error| format!("{error:#}"))?;
+            Ok(match queue {
+                Queue::Local { queue, .. } => Arc::new(queue) as Arc<dyn FleetKeeper>,
+                Queue::JetStream(queue) => Arc::new(queue),
+            })
+        }
+        .boxed()
+    }))))
 }
 
 /// Returns at the first Ctrl-C or termination signal; a second one ends the process.

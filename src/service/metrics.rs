@@ -2,7 +2,10 @@
 //!
 //! Source: Prometheus text format, OpenMetrics 1.0.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::{Arc, atomic::AtomicU64},
+    time::Instant,
+};
 
 use axum::{
     Json,
@@ -24,7 +27,8 @@ use prometheus_client::{
 
 use crate::{
     domain::JobState,
-    service::{problem::Problem, state::App, wire::Health},
+    queue::QueueDepth,
+    service::{fleet::Fleet, problem::Problem, state::App, wire::Health},
 };
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -49,10 +53,59 @@ pub struct Metrics {
     searches: Family<StateLabels, Gauge>,
     running: Gauge,
     streams: Gauge,
+    fleet: FleetMetrics,
+}
+
+/// What is told of a fleet, where there is one.
+#[derive(Debug, Default)]
+struct FleetMetrics {
+    /// 1 where its queue answers.
+    up: Gauge,
+    workers: Gauge,
+    tasks: Family<StateLabels, Gauge>,
+    redelivered: Gauge,
+    tasks_per_min: Gauge<f64, AtomicU64>,
+    fetched: Gauge,
+}
+
+impl FleetMetrics {
+    fn register(&self, registry: &mut Registry) {
+        registry.register("fleet_up", "Whether the queue of the fleet answers", self.up.clone());
+        registry.register("fleet_workers", "Workers that are there", self.workers.clone());
+        registry.register("fleet_tasks", "Evaluations of the fleet, by state", self.tasks.clone());
+        let redelivered = "Evaluations handed out again since the queue was made";
+        registry.register("fleet_redelivered_tasks", redelivered, self.redelivered.clone());
+        let rate = "Answers a minute of all workers, of late";
+        registry.register("fleet_tasks_per_minute", rate, self.tasks_per_min.clone());
+        let fetched = "Networks and images that the workers that are there fetched";
+        registry.register_with_unit("fleet_fetched", fetched, Unit::Bytes, self.fetched.clone());
+    }
+
+    async fn look(&self, fleet: &Fleet) {
+        let state = fleet.state().await;
+        self.up.set(state.is_ok().into());
+        let Ok(state) = state else { return };
+        let gauge = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
+        let QueueDepth { waiting, leased, answers, dead_letters, redelivered } = state.tasks;
+        let states = [
+            ("waiting", waiting),
+            ("in work", leased),
+            ("answered", answers),
+            ("set aside", dead_letters),
+        ];
+        for (state, count) in states {
+            self.tasks.get_or_create(&StateLabels { state }).set(gauge(count));
+        }
+        self.workers.set(state.workers.len() as i64);
+        self.redelivered.set(gauge(redelivered));
+        self.tasks_per_min.set(state.tasks_per_min());
+        self.fetched.set(gauge(state.bytes_fetched()));
+    }
 }
 
 impl Metrics {
-    pub fn new() -> Self {
+    /// - `has_fleet`: whether there is one to tell of
+    pub fn new(has_fleet: bool) -> Self {
         let mut registry = Registry::with_prefix("haq");
         let requests = Family::default();
         let seconds = Histogram::new(exponential_buckets(0.001, 2.5, 12));
@@ -67,7 +120,11 @@ impl Metrics {
         registry.register("searches", "Searches handed in, by state", searches.clone());
         registry.register("search_processes", "Searches in work here", running.clone());
         registry.register("event_streams", "Event streams open", streams.clone());
-        Self { registry, requests, seconds, searches, running, streams }
+        let fleet = FleetMetrics::default();
+        if has_fleet {
+            fleet.register(&mut registry);
+        }
+        Self { registry, requests, seconds, searches, running, streams, fleet }
     }
 }
 
@@ -104,6 +161,9 @@ pub async fn metrics(State(app): State<Arc<App>>) -> Result<Response, Problem> {
     }
     app.metrics.running.set(app.workers.n_running() as i64);
     app.metrics.streams.set(app.hub.n_streams() as i64);
+    if let Some(fleet) = &app.fleet {
+        app.metrics.fleet.look(fleet).await;
+    }
     let mut text = String::new();
     encode(&mut text, &app.metrics.registry).map_err(Problem::internal)?;
     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";

@@ -9,6 +9,7 @@ mod access;
 mod drawings;
 mod events;
 mod files;
+mod fleet;
 mod guard;
 mod helper;
 mod metrics;
@@ -27,5 +28,6 @@ mod wire;
 mod workers;
 
 pub use access::new_secret;
+pub use fleet::{Fleet, Reach};
 pub use serve::{ServeError, Service};
 pub use settings::{Origin, Resolved, Settings, SettingsError};

@@ -15,7 +15,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use utoipa_swagger_ui::SwaggerUi;
 
 use crate::service::{
-    drawings, events, guard, metrics, pages, problem::Problem, profiles, results, searches,
+    drawings, events, fleet, guard, metrics, pages, problem::Problem, profiles, results, searches,
     state::App, submissions, uploads,
 };
 
@@ -32,6 +32,7 @@ use crate::service::{
         (name = "events", description = "What happens, as it happens"),
         (name = "profiles", description = "Hardware"),
         (name = "models", description = "Networks and data"),
+        (name = "fleet", description = "Workers that judge for the searches"),
         (name = "service", description = "The service itself")
     ),
     components(schemas(Problem))
@@ -61,6 +62,9 @@ fn quick() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(profiles::roofline))
         .routes(routes!(uploads::delete_model))
         .routes(routes!(uploads::put_card))
+        .routes(routes!(fleet::show))
+        .routes(routes!(fleet::retry))
+        .routes(routes!(fleet::discard))
         .routes(routes!(metrics::health))
         .routes(routes!(metrics::ready))
         .routes(routes!(metrics::metrics))

@@ -20,6 +20,7 @@ use crate::{
         access::Access,
         events::{self, Hub},
         files::Files,
+        fleet::Fleet,
         guard::Rates,
         metrics::Metrics,
         router::router,
@@ -73,6 +74,7 @@ impl Service {
     /// Opens the database and the folders, and listens.
     ///
     /// - `program`: this program, which runs searches in processes of their own
+    /// - `fleet`: who judges for the searches, where they do not themselves
     ///
     /// # Errors
     /// When an address can be reached from elsewhere and nobody has a token; when a folder, the
@@ -81,6 +83,7 @@ impl Service {
         settings: Settings,
         database: PathBuf,
         program: PathBuf,
+        fleet: Option<Fleet>,
     ) -> Result<Self, ServeError> {
         let store = Store::open(&database).await?;
         let address = settings.listen;
@@ -106,7 +109,8 @@ impl Service {
             views: Arc::new(views),
             hub: Hub::new(),
             workers: Workers::default(),
-            metrics: Metrics::new(),
+            metrics: Metrics::new(fleet.is_some()),
+            fleet,
             program,
             helpers: Semaphore::new(N_HELPERS),
             stopping: Stopping::default(),

@@ -13,7 +13,7 @@ use tokio::sync::{Notify, Semaphore};
 
 use crate::{
     service::{
-        access::Access, events::Hub, files::Files, guard::Rates, metrics::Metrics,
+        access::Access, events::Hub, files::Files, fleet::Fleet, guard::Rates, metrics::Metrics,
         problem::Problem, settings::Settings, workers::Workers,
     },
     store::{BlockingStore, Store},
@@ -35,6 +35,8 @@ pub struct App {
     pub rates: Rates,
     pub hub: Hub,
     pub workers: Workers,
+    /// Who judges for the searches, where it is not they themselves.
+    pub fleet: Option<Fleet>,
     pub metrics: Metrics,
     /// This program, which is started anew for every search, check and export.
     pub program: PathBuf,

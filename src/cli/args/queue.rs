@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Subcommand, ValueHint};
+use clap::{Args, Parser, Subcommand, ValueHint};
 
 use super::MachineArgs;
 
@@ -38,6 +38,20 @@ pub struct QueueArgs {
 }
 
 impl QueueArgs {
+    /// What the variables of the environment say, for the queue at `place`.
+    ///
+    /// # Errors
+    /// When one of them cannot be read.
+    pub fn of_environment(place: &str) -> Result<Self, clap::Error> {
+        #[derive(Parser)]
+        #[command(no_binary_name = true)]
+        struct Variables {
+            #[command(flatten)]
+            queue: QueueArgs,
+        }
+        Ok(Variables::try_parse_from(["--queue", place])?.queue)
+    }
+
     /// Where the queue is, if there is one: a variable of the environment may be empty.
     pub fn place(&self) -> Option<&str> {
         self.queue.as_deref().filter(|place| !place.is_empty())

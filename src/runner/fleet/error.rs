@@ -25,6 +25,8 @@ pub enum FleetError {
          `haq resume`"
     )]
     FilesChanged,
+    #[error("{name}: no task of this name was set aside; haq fleet lists those that were")]
+    NoSuchLetter { name: String },
     #[error("worker {worker} answered what cannot be used: {reason}")]
     Answer { worker: String, reason: String },
 }

@@ -10,6 +10,7 @@ mod coordinator;
 mod desk;
 mod error;
 mod evaluation;
+mod keeper;
 mod testbed;
 mod worker;
 
@@ -17,5 +18,6 @@ pub use bench::Bench;
 pub use coordinator::{FleetEvaluator, FleetReport, FleetSettings};
 pub use error::FleetError;
 pub use evaluation::{Evaluation, Finding, FoundIn};
+pub use keeper::{FleetKeeper, FleetState};
 pub use testbed::{Testbed, TestbedBytes, TestbedError};
 pub use worker::{Worked, Worker};

@@ -18,7 +18,10 @@ const NOISES: [f64; 4] = [0.01, 0.03, 0.1, 0.3];
 /// Scales are chosen anew with every so many observations.
 const OBSERVATIONS_BETWEEN_CHOICES: usize = 16;
 
-/// Before there are as many as that.
+/// Observations that scales are chosen by at most; more would tell little new.
+const CHOSEN_BY_MOST: usize = 1024;
+
+/// Before there are enough to choose by.
 const FIRST_SCALES: Scales = Scales { weight: 1.0, noise: 0.1 };
 
 /// Observations of `target = features · weights + noise`, each weight around 0.
@@ -30,11 +33,27 @@ pub struct Regression {
     noise_factors: Vec<f64>,
     /// `rows · rowsᵀ`, row by row, each up to the diagonal.
     gram: Vec<Vec<f64>>,
-    /// The scales chosen last, and the observations they were chosen by.
-    chosen: Option<(usize, Scales)>,
+    /// The scales chosen last.
+    chosen: Option<Chosen>,
+    /// Of scales that others may be chosen against, as far as they were asked for.
+    candidates: Vec<Candidate>,
 }
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
+struct Chosen {
+    /// Observations they were chosen by.
+    by: usize,
+    candidate: Candidate,
+}
+
+/// Scales, and the factor of the covariance of the first targets under them.
+#[derive(Debug, Clone)]
+struct Candidate {
+    scales: Scales,
+    factor: Cholesky,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
 struct Scales {
     weight: f64,
     noise: f64,
@@ -44,7 +63,7 @@ struct Scales {
 pub struct Posterior<'a> {
     regression: &'a Regression,
     scales: Scales,
-    factor: Cholesky,
+    factor: &'a Cholesky,
     n_weights: usize,
 }
 
@@ -66,46 +85,57 @@ impl Regression {
         let n_observations = self.rows.len();
         // By a number of observations that does not depend on when this is asked.
         let by = n_observations - n_observations % OBSERVATIONS_BETWEEN_CHOICES;
-        let scales = match self.chosen {
-            Some((n, scales)) if n == by => scales,
-            _ => self.most_likely_scales(by),
+        let by = by.min(CHOSEN_BY_MOST);
+        let mut chosen = match self.chosen.take() {
+            Some(chosen) if chosen.by == by => chosen,
+            _ => Chosen { by, candidate: self.most_likely(by) },
         };
-        self.chosen = Some((by, scales));
-        let factor = self.factor(scales, n_observations);
-        Posterior { regression: self, scales, factor, n_weights }
+        self.grow(&mut chosen.candidate, n_observations);
+        self.chosen = Some(chosen);
+        let Chosen { candidate, .. } = self.chosen.as_ref().expect("they were just chosen");
+        let Candidate { scales, factor } = candidate;
+        Posterior { regression: self, scales: *scales, factor, n_weights }
     }
 
-    /// The scales under which the first `n_observations` targets were the most to be expected.
-    fn most_likely_scales(&self, n_observations: usize) -> Scales {
-        let mut best = (f64::NEG_INFINITY, FIRST_SCALES);
-        if n_observations == 0 {
-            return FIRST_SCALES;
+    /// The scales under which the first `by` targets were the most to be expected.
+    fn most_likely(&mut self, by: usize) -> Candidate {
+        if by == 0 {
+            return Candidate { scales: FIRST_SCALES, factor: Cholesky::default() };
         }
-        for weight in WEIGHT_SCALES {
-            for noise in NOISES {
-                let scales = Scales { weight, noise };
-                let factor = self.factor(scales, n_observations);
-                let whitened = factor.solve_lower(&self.targets[..n_observations]);
-                let evidence = -0.5 * dot(&whitened, &whitened) - factor.half_log_determinant();
-                if evidence > best.0 {
-                    best = (evidence, scales);
-                }
+        let mut candidates = std::mem::take(&mut self.candidates);
+        if candidates.is_empty() {
+            let scales = |weight| NOISES.map(|noise| Scales { weight, noise });
+            let of = |scales| Candidate { scales, factor: Cholesky::default() };
+            candidates = WEIGHT_SCALES.into_iter().flat_map(scales).map(of).collect();
+        }
+        let first = candidates.iter().position(|candidate| candidate.scales == FIRST_SCALES);
+        let mut best = (f64::NEG_INFINITY, first.unwrap_or_default());
+        for (index, candidate) in candidates.iter_mut().enumerate() {
+            self.grow(candidate, by);
+            let whitened = candidate.factor.solve_lower(&self.targets[..by]);
+            let spread = dot(&whitened, &whitened);
+            let evidence = -0.5 * spread - candidate.factor.half_log_determinant(by);
+            if evidence > best.0 {
+                best = (evidence, index);
             }
         }
-        best.1
+        let likeliest = candidates[best.1].clone();
+        // After the last choice nobody asks for the others again.
+        self.candidates = if by == CHOSEN_BY_MOST { Vec::new() } else { candidates };
+        likeliest
     }
 
-    /// Of the covariance of the first targets.
-    fn factor(&self, scales: Scales, n_observations: usize) -> Cholesky {
+    /// Takes the observations in that a factor lacks.
+    fn grow(&self, candidate: &mut Candidate, n_observations: usize) {
+        let Candidate { scales, factor } = candidate;
         let variance = scales.weight * scales.weight;
-        let observations = self.gram.iter().zip(&self.noise_factors).take(n_observations);
-        let rows = observations.map(|(products, factor)| {
-            let mut row: Vec<f64> = products.iter().map(|product| variance * product).collect();
-            let noise = scales.noise * factor;
+        for index in factor.n_rows()..n_observations {
+            let products = self.gram[index].iter();
+            let mut row: Vec<f64> = products.map(|product| variance * product).collect();
+            let noise = scales.noise * self.noise_factors[index];
             *row.last_mut().expect("a row reaches the diagonal") += noise * noise;
-            row
-        });
-        Cholesky::of(rows.collect())
+            factor.push(row);
+        }
     }
 }
 
@@ -170,6 +200,20 @@ mod tests {
             assert!((mean[index] - truth).abs() < 0.02, "{mean:?}");
             assert!((sample[index] - truth).abs() < 0.05, "{sample:?}");
         }
+    }
+
+    #[test]
+    fn what_is_known_does_not_depend_on_when_it_was_asked_before() {
+        let mut rng = ChaCha8Rng::seed_from_u64(2);
+        let (mut often, mut once) = (Regression::default(), Regression::default());
+        for _ in 0..70 {
+            let features: Vec<f64> = (0..5).map(|_| rng.random_range(-1.0..1.0)).collect();
+            let (target, noise_factor) = (normal(&mut rng), rng.random_range(1.0..3.0));
+            often.add(features.clone(), target, noise_factor);
+            once.add(features, target, noise_factor);
+            often.posterior(5);
+        }
+        assert_eq!(often.posterior(5).mean(), once.posterior(5).mean());
     }
 
     #[test]

@@ -75,7 +75,7 @@ pub async fn show(
 ) -> Result<Response, PageProblem> {
     let ids = ids_of(query.as_deref().unwrap_or_default());
     let mut page_of = ComparePage {
-        frame: Frame::new("compare", &caller),
+        frame: Frame::new("compare", &caller, &app),
         problem: None,
         searches: Vec::new(),
         layers: Vec::new(),

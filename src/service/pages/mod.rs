@@ -2,6 +2,7 @@
 
 mod assets;
 mod compare;
+mod fleet;
 mod login;
 mod overview;
 mod problem;
@@ -32,6 +33,7 @@ pub fn routes() -> Router<Arc<App>> {
         .route("/searches/{id}", get(search::show))
         .route("/compare", get(compare::show))
         .route("/submit", get(submit::form).post(submit::take))
+        .route("/fleet", get(fleet::show).post(fleet::act))
         .route("/profiles", get(profiles::list).post(profiles::add))
         .route("/profiles/{name}", get(profiles::show))
         .route("/login", get(login::form).post(login::take))
@@ -43,19 +45,22 @@ pub fn routes() -> Router<Arc<App>> {
 struct Frame {
     /// Hash of the assets, part of their addresses.
     assets_version: &'static str,
-    /// `searches`, `compare`, `profiles`, `submit` or none.
+    /// `searches`, `compare`, `profiles`, `fleet`, `submit` or none.
     section: &'static str,
+    /// Whether workers judge for this service.
+    has_fleet: bool,
     /// Whether there is somebody to sign out.
     signed_in: bool,
 }
 
 impl Frame {
-    fn new(section: &'static str, caller: &Caller) -> Self {
-        Self { section, signed_in: caller.by_cookie, ..Self::of_strangers() }
+    fn new(section: &'static str, caller: &Caller, app: &App) -> Self {
+        let has_fleet = app.fleet.is_some();
+        Self { section, has_fleet, signed_in: caller.by_cookie, ..Self::of_strangers() }
     }
 
     fn of_strangers() -> Self {
-        Self { assets_version: assets::version(), section: "", signed_in: false }
+        Self { assets_version: assets::version(), section: "", has_fleet: false, signed_in: false }
     }
 }
 

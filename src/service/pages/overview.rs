@@ -111,8 +111,11 @@ pub async fn show(
             order("asc", "rising", !query.descending),
         ],
     };
-    let overview =
-        Overview { frame: Frame::new("searches", &caller), filter, table: table(&query, found) };
+    let overview = Overview {
+        frame: Frame::new("searches", &caller, &app),
+        filter,
+        table: table(&query, found),
+    };
     Ok(page(&overview)?)
 }
 

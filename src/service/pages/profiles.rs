@@ -64,7 +64,7 @@ async fn list_page(
 ) -> Result<Response, Problem> {
     let profiles = listed(app).await?;
     page(&ProfilesPage {
-        frame: Frame::new("profiles", caller),
+        frame: Frame::new("profiles", caller, app),
         profiles,
         nonce: nonce(),
         toml,
@@ -114,7 +114,7 @@ pub async fn show(
     ];
     let status = StatusCode::OK;
     let page_of = ProfilePage {
-        frame: Frame::new("profiles", &caller),
+        frame: Frame::new("profiles", &caller, &app),
         name: found.name,
         source: found.source,
         description: own_description(&found.toml),

@@ -91,7 +91,7 @@ pub async fn show(
     let limits = or_none_yet(app.store.outline(id).await)?.budgets;
     let plot = |name, label| Plot { name, label };
     let page_of = SearchPage {
-        frame: Frame::new("searches", &caller),
+        frame: Frame::new("searches", &caller, &app),
         tags_text: search.tags.join(", "),
         exports: exports(id),
         plots: [

@@ -210,7 +210,7 @@ async fn form_page(
     }));
     let methods = Method::named().map(|(name, ..)| name);
     let page_of = SubmitPage {
-        frame: Frame::new("submit", caller),
+        frame: Frame::new("submit", caller, app),
         nonce: form.nonce.clone(),
         profile: select("profile", Choice::among(profiles, form.profile.trim_end_matches(".toml"))),
         model: select("model", models.collect()),

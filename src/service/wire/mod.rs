@@ -1,6 +1,7 @@
 //! The shapes of answers, as the API's description shows them.
 
 mod files;
+mod fleet;
 mod results;
 mod searches;
 
@@ -8,6 +9,7 @@ pub use files::{
     DataList, Health, ListedData, ListedModel, ListedProfile, ModelList, ProfileDetail,
     ProfileList, Uploaded,
 };
+pub use fleet::{FleetReport, FleetWorker, Handled, SetAside};
 pub use results::{
     Change, ComparedSearch, Comparison, Episode, EpisodeList, Front, FrontPoint, LayerWidths,
     PointColumns, Points, PolicyLayer, PolicyLayers, unit,
