@@ -113,7 +113,8 @@ fn a_worker_that_looks_elsewhere_says_where_and_what_would_do() {
     folder.json(SEARCH);
     let worker = worker(&folder, "haq.db", "not-there");
     // One policy at a time, for it is handed out several times.
-    let search: Vec<&str> = SEARCH.iter().map(|word| if *word == "6" { "1" } else { word }).collect();
+    let search: Vec<&str> =
+        SEARCH.iter().map(|word| if *word == "6" { "1" } else { word }).collect();
     let search = folder.haq(&[&search[..], &["--queue", "haq.db"]].concat()).output().unwrap();
     let said = String::from_utf8(search.stderr).unwrap();
     assert_eq!(search.status.code(), Some(1), "{said}");
