@@ -241,7 +241,7 @@ async fn a_bucket_that_cannot_be_used_is_told_at_the_start() {
         ("nowhere", ("AWS_REGION", "eu-central-1"), "nowhere"),
         ("lab", ("AWS_ENDPOINT_URL", "http://127.0.0.1:9"), "127.0.0.1:9"),
         ("lab", ("AWS_ALLOW_HTTP", ""), "AWS_ALLOW_HTTP=true"),
-        ("lab", ("AWS_SECRET_ACCESS_KEY", ""), "secret"),
+        ("lab", ("AWS_SECRET_ACCESS_KEY", ""), "SecretAccessKey"),
         ("lab", ("AWS_CA_BUNDLE", "/none"), "AWS_CA_BUNDLE: /none"),
         ("lab", ("AWS_CA_BUNDLE", file), "no certificate"),
     ] {

@@ -1,6 +1,6 @@
 //! Requests to a bucket, over the HTTP client that this program has already.
 
-use std::{fs, io, time::Duration};
+use std::{fs, io, net::Ipv4Addr, time::Duration};
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
@@ -12,7 +12,7 @@ use object_store::{
     },
 };
 use ureq::{
-    Agent, Timeout,
+    Agent, AsSendBody, Body, Timeout,
     config::AutoHeaderValue,
     http::{Request, Response},
     tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem},
@@ -105,12 +105,25 @@ impl HttpService for Exchange {
 fn exchange(agent: &Agent, request: Request<Bytes>) -> Result<HttpResponse, HttpError> {
     let (head, body) = request.into_parts();
     let answer = match body.is_empty() {
-        true => agent.run(Request::from_parts(head, ())),
-        false => agent.run(Request::from_parts(head, &body[..])),
+        true => run(agent, Request::from_parts(head, ())),
+        false => run(agent, Request::from_parts(head, &body[..])),
     };
     let (head, mut body) = answer.map_err(told)?.into_parts();
     let bytes = body.with_config().limit(ANSWER_BYTES_MAX).read_to_vec().map_err(told)?;
     Ok(Response::from_parts(head, bytes.into()))
+}
+
+/// Through the proxy that the environment names, if any; but a machine asks for its own role itself.
+fn run(agent: &Agent, request: Request<impl AsSendBody>) -> Result<Response<Body>, ureq::Error> {
+    match request.uri().host().is_some_and(is_own_machine) {
+        true => agent.run(agent.configure_request(request).proxy(None).build()),
+        false => agent.run(request),
+    }
+}
+
+/// Whether these are the addresses at which clouds tell their machines who they are.
+fn is_own_machine(host: &str) -> bool {
+    host.parse::<Ipv4Addr>().is_ok_and(|address| address.is_link_local())
 }
 
 /// Which failures a next try may not have.

@@ -104,6 +104,7 @@ fn mistakes_name_key_and_origin() {
         ("model_folders = 'a'", &[], "", &["model_folders is \"a\"", "a list of folders"]),
         ("allowed_hosts = ['http://x/']", &[], "", &["allowed_hosts is", "without scheme"]),
         ("allowed_hosts = ['*']", &[], "", &["allowed_hosts is", "host names"]),
+        ("", &[], "blobs = 'gs://lab'", &["blobs is \"gs://lab\" (--blobs)", "s3://BUCKET/PREFIX"]),
         ("listen = 'localhost:80'\nsearches 2", &[], "", &["serve.toml:2: not TOML"]),
     ] {
         let message = resolve(file, variables, flags).unwrap_err().to_string();
