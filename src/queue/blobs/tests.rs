@@ -6,6 +6,11 @@ use bytes::Bytes;
 
 use super::*;
 
+#[path = "../../../tests/disk_common/mod.rs"]
+mod disk_common;
+
+use disk_common::SmallDisk;
+
 const MIB: usize = 1 << 20;
 
 /// The same bytes for the same seed, unlike in every part.
@@ -226,7 +231,7 @@ async fn a_full_disk_is_told_and_what_was_there_is_kept() {
     let folder = tempfile::tempdir().unwrap();
     let Some(disk) = SmallDisk::mount(&folder.path().join("disk"), "16m") else { return };
     let store = BlobFolder::new(folder.path().join("store")).unwrap();
-    let cache = BlobCache::new(&disk.0, 1 << 30).unwrap();
+    let cache = BlobCache::new(disk.path(), 1 << 30).unwrap();
     let small = store.put(&content(1, 4 * MIB)).await.unwrap();
     let large = store.put(&content(2, 20 * MIB)).await.unwrap();
     drop(cache.fetch(&store, &small).await.unwrap());
@@ -236,31 +241,4 @@ async fn a_full_disk_is_told_and_what_was_there_is_kept() {
     let moved = cache.moved_bytes();
     drop(cache.fetch(&store, &small).await.unwrap());
     assert_eq!(cache.moved_bytes(), moved, "it was there");
-}
-
-/// A small file system of its own.
-struct SmallDisk(std::path::PathBuf);
-
-impl SmallDisk {
-    /// None, with a word, where this user may not make one.
-    #[allow(clippy::print_stderr, reason = "a skipped test says so")]
-    fn mount(at: &Path, size: &str) -> Option<Self> {
-        std::fs::create_dir_all(at).unwrap();
-        let mounted = std::process::Command::new("mount")
-            .args(["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs"])
-            .arg(at)
-            .stderr(std::process::Stdio::null())
-            .status();
-        if !mounted.is_ok_and(|status| status.success()) {
-            eprintln!("skipped: this user cannot mount a small disk");
-            return None;
-        }
-        Some(Self(at.to_owned()))
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        let _ = std::process::Command::new("umount").arg("-l").arg(&self.0).status();
-    }
 }
