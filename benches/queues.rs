@@ -1,6 +1,7 @@
 //! Both queues of evaluations through the whole path: published, leased, answered, and the answer
 //! taken. Tasks a second with evaluations that take no time, and the share of ideal throughput with
-//! evaluations that sleep for 200 ms.
+//! evaluations that sleep for 200 ms. Last, a blob of 100 MB: put, and fetched by several caches at
+//! once.
 //!
 //! `cargo bench --bench queues [N_TASKS]`; the server runs on this machine too and takes its share.
 
@@ -10,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::{StreamExt, stream};
 use haq::{
-    queue::{Answer, Connection, EvalQueue, JetStreamQueue, Task},
+    queue::{Answer, BlobCache, BlobStore, Connection, EvalQueue, JetStreamQueue, Task},
     store::Store,
 };
 
@@ -84,6 +85,40 @@ async fn measure<Q: EvalQueue + Clone + 'static>(
     }
 }
 
+/// A blob on its way to the server and from there to several machines.
+async fn measure_blob(server: &nats_common::NatsServer, n_caches: usize) {
+    const N_BYTES: usize = 100_000_000;
+    let bytes: Vec<u8> = (0..N_BYTES as u64 / 8)
+        .flat_map(|at| (at ^ n_caches as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15).to_le_bytes())
+        .collect();
+    let connect = || async {
+        JetStreamQueue::connect(&Connection::new(server.fleet("bench"))).await.unwrap()
+    };
+    let started = Instant::now();
+    let blob = connect().await.put(&bytes).await.unwrap();
+    let megabytes = N_BYTES as f64 / 1e6;
+    let put = megabytes / started.elapsed().as_secs_f64();
+    let folder = tempfile::tempdir().unwrap();
+    let mut fetching = Vec::new();
+    for index in 0..n_caches {
+        let cache = BlobCache::new(folder.path().join(index.to_string()), 1 << 30).unwrap();
+        let (store, blob) = (connect().await, blob.clone());
+        fetching.push(async move {
+            cache.fetch(&store, &blob).await.unwrap();
+            assert_eq!(cache.moved_bytes(), blob.bytes);
+        });
+    }
+    let started = Instant::now();
+    let fetched = fetching.into_iter().map(tokio::spawn).collect::<Vec<_>>();
+    for fetched in fetched {
+        fetched.await.unwrap();
+    }
+    let all = megabytes * n_caches as f64 / started.elapsed().as_secs_f64();
+    println!(
+        "JetStream, {megabytes:.0} MB put at {put:.0} MB/s, fetched by {n_caches} at once at {all:.0} MB/s in all"
+    );
+}
+
 /// Workers, what one evaluation takes, and tasks.
 fn cases(n_tasks: usize) -> impl Iterator<Item = (usize, Duration, usize)> {
     let empty = [1, 8, 32].map(|n_workers| (n_workers, Duration::ZERO, n_tasks));
@@ -108,5 +143,9 @@ async fn main() {
         // A connection each, as worker processes have.
         let workers = stream::iter(0..n_workers).then(|_| connect()).collect().await;
         measure("JetStream", connect().await, workers, evaluation, n_tasks).await;
+    }
+    for n_caches in [1, 8] {
+        let Some(server) = nats_common::NatsServer::start() else { return };
+        measure_blob(&server, n_caches).await;
     }
 }

@@ -1,31 +1,15 @@
 //! What goes wrong in a fleet loses nothing and counts nothing twice.
 
-use std::{
-    process::{Child, Stdio},
-    time::Duration,
-};
-
-use haq::{
-    queue::{ATTEMPTS_MAX, Answer, EvalQueue as _, LeasedTask},
-    store::Store,
-};
-use serde_json::Value;
+use std::{process::Stdio, time::Duration};
 
 use crate::{
     folder::{Folder, SEARCH, Worker, wait_until},
     nats_common::NatsServer,
 };
-
-fn started(folder: &Folder, arguments: &[&str]) -> Child {
-    folder.haq(arguments).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
-}
-
-/// How many episodes a run has, 0 before there is one.
-fn n_episodes(folder: &Folder, run: &str) -> u64 {
-    let output = folder.haq(&["runs", "show", run, "--json"]).output().unwrap();
-    let shown: Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
-    shown["episodes"].as_array().map_or(0, |episodes| episodes.len() as u64)
-}
+use haq::{
+    queue::{ATTEMPTS_MAX, Answer, EvalQueue as _, LeasedTask},
+    store::Store,
+};
 
 /// Kills whoever judges and whoever searches, over and over, until the search is done.
 fn survives_kills(queue: &str) {
@@ -35,8 +19,8 @@ fn survives_kills(queue: &str) {
     let with_queue = [SEARCH, &["--queue", queue, "--quiet"]].concat();
 
     let mut workers = [folder.worker(queue, "one"), folder.worker(queue, "two")];
-    let mut search = started(&folder, &with_queue);
-    wait_until("a first round", || n_episodes(&folder, "2") > 0);
+    let mut search = folder.start(&with_queue);
+    wait_until("a first round", || folder.n_episodes("2") > 0);
     for number in 0..3 {
         if search.try_wait().unwrap().is_some() {
             break;
@@ -45,11 +29,11 @@ fn survives_kills(queue: &str) {
         workers[number % 2].kill();
         search.kill().unwrap();
         search.wait().unwrap();
-        let before = n_episodes(&folder, "2");
+        let before = folder.n_episodes("2");
         workers[number % 2] = folder.worker(queue, name);
-        search = started(&folder, &["resume", "2", "--queue", queue, "--quiet", "--threads", "1"]);
+        search = folder.start(&["resume", "2", "--queue", queue, "--quiet", "--threads", "1"]);
         wait_until("the search going on", || {
-            search.try_wait().unwrap().is_some() || n_episodes(&folder, "2") > before
+            search.try_wait().unwrap().is_some() || folder.n_episodes("2") > before
         });
     }
     assert!(search.wait().unwrap().success());
@@ -74,12 +58,12 @@ fn the_nats_server_killed_with_its_disk_kept_and_with_it_lost() {
     folder.json(SEARCH);
     let queue = server.fleet("lab");
     let mut workers = [folder.worker(&queue, "one"), folder.worker(&queue, "two")];
-    let mut search = started(&folder, &[SEARCH, &["--queue", &queue, "--quiet"]].concat());
-    wait_until("a first round", || n_episodes(&folder, "2") > 0);
+    let mut search = folder.start(&[SEARCH, &["--queue", &queue, "--quiet"]].concat());
+    wait_until("a first round", || folder.n_episodes("2") > 0);
     server.restart_same_disk();
-    let before = n_episodes(&folder, "2");
+    let before = folder.n_episodes("2");
     wait_until("the search going on with the disk kept", || {
-        search.try_wait().unwrap().is_some() || n_episodes(&folder, "2") > before
+        search.try_wait().unwrap().is_some() || folder.n_episodes("2") > before
     });
     workers.iter_mut().for_each(Worker::kill);
     server.restart_empty();
@@ -144,7 +128,7 @@ fn answers_that_mean_nothing_are_asked_for_again() {
     let folder = Folder::new();
     folder.json(SEARCH);
     let with_queue = [SEARCH, &["--queue", "haq.db", "--quiet"]].concat();
-    let mut search = started(&folder, &with_queue);
+    let mut search = folder.start(&with_queue);
     let class = haq::network::ComputeDevice::of(tch::Device::Cpu).class;
     tokio::runtime::Runtime::new().unwrap().block_on(async {
         let store = Store::open(folder.path().join("haq.db")).await.unwrap();
@@ -169,11 +153,8 @@ fn a_worker_refuses_files_that_are_not_what_they_are_said_to_be() {
     let with_queue = [SEARCH, &["--queue", "haq.db"]].concat();
     let search = folder.haq(&with_queue).stderr(Stdio::piped()).stdout(Stdio::null()).spawn();
     let blobs = folder.path().join("haq.db.blobs");
-    let shown = || -> Value {
-        let output = folder.haq(&["fleet", "--queue", "haq.db", "--json"]).output().unwrap();
-        serde_json::from_slice(&output.stdout).unwrap_or_default()
-    };
-    wait_until("a task that waits", || shown()["tasks"]["waiting"].as_u64() > Some(0));
+    let n_waiting = || folder.fleet("haq.db")["tasks"]["waiting"].as_u64();
+    wait_until("a task that waits", || n_waiting() > Some(0));
     for file in std::fs::read_dir(&blobs).unwrap().flatten() {
         if file.path().is_file() {
             let mut bytes = std::fs::read(file.path()).unwrap();

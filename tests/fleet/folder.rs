@@ -85,6 +85,13 @@ impl Folder {
         episodes.into_iter().map(timeless).collect()
     }
 
+    /// How many episodes a run has, 0 before there is one.
+    pub fn n_episodes(&self, run: &str) -> u64 {
+        let output = self.haq(&["runs", "show", run, "--json"]).output().unwrap();
+        let shown: Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
+        shown["episodes"].as_array().map_or(0, |episodes| episodes.len() as u64)
+    }
+
     /// `haq serve` on a free port.
     pub fn service(&self, arguments: &[&str]) -> Service {
         let mut command = self.haq(&["serve", "--listen", "127.0.0.1:0"]);
@@ -99,11 +106,31 @@ impl Folder {
     }
 
     pub fn worker(&self, queue: &str, name: &str) -> Worker {
-        let cache = format!("cache-{name}");
-        let arguments =
-            ["worker", "--queue", queue, "--name", name, "--cache", &cache, "--threads", "1"];
-        let child = self.haq(&arguments).stderr(Stdio::piped()).spawn().unwrap();
-        Worker { child: Some(child) }
+        self.start_worker(self.haq(&[]), queue, name)
+    }
+
+    /// - `haq`: the program, as this worker is to be started
+    pub fn start_worker(&self, mut haq: Command, queue: &str, name: &str) -> Worker {
+        let cache = Self::cache(name);
+        haq.args(["worker", "--queue", queue, "--name", name, "--cache", &cache]);
+        haq.args(["--threads", "1"]);
+        Worker { child: Some(haq.stderr(Stdio::piped()).spawn().unwrap()) }
+    }
+
+    /// Where a worker of this name keeps what it fetches, in this folder.
+    pub fn cache(name: &str) -> String {
+        format!("cache-{name}")
+    }
+
+    /// A search in the background.
+    pub fn start(&self, arguments: &[&str]) -> Child {
+        self.haq(arguments).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+    }
+
+    /// What `haq fleet` shows of a queue; null where it cannot.
+    pub fn fleet(&self, queue: &str) -> Value {
+        let output = self.haq(&["fleet", "--queue", queue, "--json"]).output().unwrap();
+        serde_json::from_slice(&output.stdout).unwrap_or_default()
     }
 }
 
@@ -129,6 +156,27 @@ impl Worker {
         let said = String::from_utf8(output.stderr).unwrap();
         assert!(output.status.success(), "{said}");
         said
+    }
+}
+
+/// What a worker that ended said that it did.
+#[derive(Debug, PartialEq)]
+pub struct Worked {
+    pub n_answered: u64,
+    pub n_late: u64,
+    pub n_given_back: u64,
+    /// With one decimal.
+    pub moved_mb: f64,
+}
+
+impl Worked {
+    pub fn parse(said: &str) -> Self {
+        let last = said.lines().find(|line| line.contains(" answered ")).unwrap();
+        let words = last.split([' ', ',', ';']);
+        let mut numbers = words.skip_while(|word| *word != "answered");
+        let mut next = || numbers.find_map(|word| word.parse::<f64>().ok()).unwrap();
+        let [n_answered, n_late, n_given_back] = [next() as u64, next() as u64, next() as u64];
+        Self { n_answered, n_late, n_given_back, moved_mb: next() }
     }
 }
 

@@ -1,7 +1,7 @@
 //! Whoever judges, a search in rounds finds the same.
 
 use crate::{
-    folder::{Folder, SEARCH},
+    folder::{Folder, SEARCH, Worked},
     nats_common::NatsServer,
 };
 
@@ -18,14 +18,7 @@ fn is_the_same_as_without(queue: &str) {
     let runs = [&alone, &shared].map(|run| folder.episodes(run["run"].as_i64().unwrap()));
     assert_eq!(runs[0], runs[1]);
     assert!(said.contains("one ") && said.contains("two "), "both worked: {said}");
-    let answered: u64 = workers
-        .map(|worker| {
-            let said = worker.end();
-            let answers = said.split(" answered ").nth(1).unwrap().split(' ').next().unwrap();
-            answers.parse::<u64>().unwrap()
-        })
-        .iter()
-        .sum();
+    let answered: u64 = workers.map(|worker| Worked::parse(&worker.end()).n_answered).iter().sum();
     assert_eq!(answered, shared["evaluations"].as_u64().unwrap(), "each policy once: {said}");
 }
 

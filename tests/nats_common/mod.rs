@@ -16,6 +16,7 @@ const PROGRAM_FOLDERS: [&str; 2] = ["/usr/sbin", "/usr/local/bin"];
 /// Killed when dropped.
 pub struct NatsServer {
     folder: tempfile::TempDir,
+    host: String,
     port: u16,
     options: Vec<String>,
     process: Child,
@@ -30,21 +31,28 @@ impl NatsServer {
 
     /// The same with other options.
     pub fn start_with(options: &[&str]) -> Option<Self> {
+        Self::start_at("127.0.0.1", options)
+    }
+
+    /// The same at another address of this machine.
+    pub fn start_at(host: &str, options: &[&str]) -> Option<Self> {
         let program = program()?;
         let options: Vec<String> = options.iter().map(ToString::to_string).collect();
+        let mut log = String::new();
         // Somebody may take the port between asking for one and using it.
         for _ in 0..5 {
             let folder = tempfile::tempdir().unwrap();
             let port = free_port();
-            if let Some(process) = launch(&program, folder.path(), port, &options) {
-                return Some(Self { folder, port, options, process });
+            if let Some(process) = launch(&program, folder.path(), (host, port), &options) {
+                return Some(Self { folder, host: host.to_owned(), port, options, process });
             }
+            log = std::fs::read_to_string(folder.path().join("server.log")).unwrap_or_default();
         }
-        panic!("nats-server does not start");
+        panic!("nats-server does not start: {log}");
     }
 
     pub fn url(&self) -> String {
-        format!("nats://127.0.0.1:{}", self.port)
+        format!("nats://{}:{}", self.host, self.port)
     }
 
     /// Address of one fleet on this server.
@@ -68,7 +76,8 @@ impl NatsServer {
         let program = program().expect("it was there before");
         let started = Instant::now();
         loop {
-            match launch(&program, self.folder.path(), self.port, &self.options) {
+            let place = (self.host.as_str(), self.port);
+            match launch(&program, self.folder.path(), place, &self.options) {
                 Some(process) => break self.process = process,
                 None => {
                     assert!(started.elapsed() < Duration::from_secs(30), "it does not come back")
@@ -102,15 +111,21 @@ fn program() -> Option<PathBuf> {
     found
 }
 
-fn free_port() -> u16 {
+/// Nobody uses it at the moment.
+pub fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 /// None where it ended at once, as it does when another has the port.
-fn launch(program: &Path, folder: &Path, port: u16, options: &[String]) -> Option<Child> {
+fn launch(
+    program: &Path,
+    folder: &Path,
+    (host, port): (&str, u16),
+    options: &[String],
+) -> Option<Child> {
     let log = std::fs::File::create(folder.join("server.log")).unwrap();
     let mut process = Command::new(program)
-        .args(["-a", "127.0.0.1", "-p", &port.to_string(), "-sd"])
+        .args(["-a", host, "-p", &port.to_string(), "-sd"])
         .arg(folder)
         .args(options)
         .stdout(Stdio::null())
@@ -122,7 +137,7 @@ fn launch(program: &Path, folder: &Path, port: u16, options: &[String]) -> Optio
         if process.try_wait().unwrap().is_some() {
             return None;
         }
-        if greets(port) {
+        if greets(host, port) {
             return Some(process);
         }
         std::thread::sleep(Duration::from_millis(20));
@@ -133,8 +148,8 @@ fn launch(program: &Path, folder: &Path, port: u16, options: &[String]) -> Optio
 }
 
 /// Whether a NATS server sends its first word there.
-fn greets(port: u16) -> bool {
-    let Ok(mut stream) = TcpStream::connect(("127.0.0.1", port)) else { return false };
+fn greets(host: &str, port: u16) -> bool {
+    let Ok(mut stream) = TcpStream::connect((host, port)) else { return false };
     let _ = stream.set_read_timeout(Some(Duration::from_secs(2)));
     let mut word = [0; 4];
     stream.read_exact(&mut word).is_ok() && word == *b"INFO"

@@ -3,6 +3,8 @@
 
 mod api;
 mod common;
+#[path = "../disk_common/mod.rs"]
+mod disk_common;
 mod events;
 mod guard;
 mod jobs;

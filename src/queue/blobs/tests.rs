@@ -13,9 +13,12 @@ use object_store::{ObjectStoreExt, memory::InMemory};
 
 use super::*;
 
+#[path = "../../../tests/disk_common/mod.rs"]
+mod disk_common;
 #[path = "../../../tests/s3_common/mod.rs"]
 mod s3_common;
 
+use disk_common::SmallDisk;
 use s3_common::S3Server;
 
 const MIB: usize = 1 << 20;
@@ -353,7 +356,7 @@ async fn the_cache_drops_what_was_used_longest_ago_and_nothing_in_use() {
     }
     let is_there = |at: usize| folder.path().join("cache").join(&blobs[at].digest).exists();
     let there = || (0..5).filter(|at| is_there(*at)).collect::<Vec<_>>();
-    let pause = || tokio::time::sleep(std::time::Duration::from_millis(20));
+    let pause = || tokio::time::sleep(Duration::from_millis(20));
     let in_use = cache.fetch(&store, &blobs[0]).await.unwrap();
     for at in [1, 2] {
         pause().await;
@@ -417,7 +420,7 @@ async fn a_full_disk_is_told_and_what_was_there_is_kept() {
     let folder = tempfile::tempdir().unwrap();
     let Some(disk) = SmallDisk::mount(&folder.path().join("disk"), "16m") else { return };
     let store = BlobFolder::new(folder.path().join("store")).unwrap();
-    let cache = BlobCache::new(&disk.0, 1 << 30).unwrap();
+    let cache = BlobCache::new(disk.path(), 1 << 30).unwrap();
     let small = store.put(&content(1, 4 * MIB)).await.unwrap();
     let large = store.put(&content(2, 20 * MIB)).await.unwrap();
     drop(cache.fetch(&store, &small).await.unwrap());
@@ -427,31 +430,4 @@ async fn a_full_disk_is_told_and_what_was_there_is_kept() {
     let moved = cache.moved_bytes();
     drop(cache.fetch(&store, &small).await.unwrap());
     assert_eq!(cache.moved_bytes(), moved, "it was there");
-}
-
-/// A small file system of its own.
-struct SmallDisk(std::path::PathBuf);
-
-impl SmallDisk {
-    /// None, with a word, where this user may not make one.
-    #[allow(clippy::print_stderr, reason = "a skipped test says so")]
-    fn mount(at: &Path, size: &str) -> Option<Self> {
-        std::fs::create_dir_all(at).unwrap();
-        let mounted = std::process::Command::new("mount")
-            .args(["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs"])
-            .arg(at)
-            .stderr(std::process::Stdio::null())
-            .status();
-        if !mounted.is_ok_and(|status| status.success()) {
-            eprintln!("skipped: this user cannot mount a small disk");
-            return None;
-        }
-        Some(Self(at.to_owned()))
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        let _ = std::process::Command::new("umount").arg("-l").arg(&self.0).status();
-    }
 }

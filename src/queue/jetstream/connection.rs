@@ -1,8 +1,15 @@
 //! Which server, and who asks.
 
-use std::{fmt, path::PathBuf, time::Duration};
+use std::{
+    error::Error as _,
+    fmt, io,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
-use async_nats::{Client, ConnectErrorKind, ConnectOptions, Event, ServerAddr};
+use async_nats::{
+    Client, ConnectError, ConnectErrorKind, ConnectOptions, Event, ServerAddr, rustls,
+};
 use tokio::sync::watch;
 
 use super::{QueueError, names::Fleet};
@@ -83,7 +90,7 @@ impl Address {
                 reason,
             };
             let parsed: ServerAddr =
-                part.parse().map_err(|error: std::io::Error| refused(error.to_string()))?;
+                part.parse().map_err(|error: io::Error| refused(error.to_string()))?;
             if parsed.is_websocket() {
                 return Err(refused("websockets are not spoken here".into()));
             }
@@ -166,30 +173,57 @@ pub(super) async fn connect(connection: &Connection) -> Result<Connected, QueueE
         })?;
     }
     if let Some(path) = &connection.root_certificate_file {
-        if let Err(error) = tokio::fs::metadata(path).await {
-            return Err(QueueError::SecretFile { path: path.clone(), reason: error.to_string() });
-        }
+        look_for_certificate(path).await?;
         options = options.add_root_certificates(path.clone());
     }
     let connecting = tokio::time::timeout(CONNECT_PATIENCE, options.connect(servers)).await;
     let client = match connecting {
         Ok(Ok(client)) => client,
-        Ok(Err(error)) => {
-            let reason = error.to_string();
-            return Err(match error.kind() {
-                ConnectErrorKind::Authentication | ConnectErrorKind::AuthorizationViolation => {
-                    QueueError::Login { address, reason }
-                }
-                ConnectErrorKind::Tls => QueueError::Tls { address, reason },
-                _ => QueueError::Unreachable { address, reason },
-            });
-        }
+        Ok(Err(error)) => return Err(told(connection, address, &error)),
         Err(_) => {
             let reason = "no connection".into();
             return Err(QueueError::Unreachable { address, reason });
         }
     };
     Ok(Connected { client, fleet, address, connections })
+}
+
+/// Why there is no connection, as far as the client knows.
+fn told(connection: &Connection, address: String, error: &ConnectError) -> QueueError {
+    let reason = error.to_string();
+    match error.kind() {
+        // No server has seen it yet: the key cannot sign.
+        ConnectErrorKind::Authentication => {
+            match connection.credentials_file.as_ref().or(connection.nkey_file.as_ref()) {
+                Some(path) => {
+                    let reason = "its seed is damaged; copy it anew, or make another".into();
+                    QueueError::SecretFile { path: path.clone(), reason }
+                }
+                None => QueueError::Login { address, reason },
+            }
+        }
+        ConnectErrorKind::AuthorizationViolation => QueueError::Login { address, reason },
+        ConnectErrorKind::Tls => QueueError::Tls { address, reason },
+        _ if is_of_tls(error) => QueueError::Tls { address, reason },
+        _ => QueueError::Unreachable { address, reason },
+    }
+}
+
+/// The client calls a certificate that it does not believe a failure of reading and writing.
+fn is_of_tls(error: &ConnectError) -> bool {
+    let failure = error.source().and_then(|source| source.downcast_ref::<io::Error>());
+    let inner = failure.and_then(io::Error::get_ref);
+    inner.is_some_and(|inner| inner.is::<rustls::Error>())
+}
+
+/// Without a certificate in it the file would be believed, and no server.
+async fn look_for_certificate(path: &Path) -> Result<(), QueueError> {
+    let refused = |reason: String| QueueError::SecretFile { path: path.to_owned(), reason };
+    let bytes = tokio::fs::read(path).await.map_err(|error| refused(error.to_string()))?;
+    if String::from_utf8_lossy(&bytes).contains("-----BEGIN CERTIFICATE-----") {
+        return Ok(());
+    }
+    Err(refused("it holds no certificate in PEM; name the root that signed the server's".into()))
 }
 
 async fn read_seed(path: &PathBuf) -> Result<String, QueueError> {
@@ -199,7 +233,7 @@ async fn read_seed(path: &PathBuf) -> Result<String, QueueError> {
     seeds
         .next()
         .map(str::to_owned)
-        .ok_or_else(|| refused("it holds no seed of a user's nkey".into()))
+        .ok_or_else(|| refused("it holds no seed of a user's nkey, which begins with SU".into()))
 }
 
 /// Says in the log what happens to the connection, and counts connections.

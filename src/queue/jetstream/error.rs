@@ -29,7 +29,7 @@ pub enum QueueError {
 
     #[error(
         "{address}: no TLS connection ({reason}); name the file of the root certificate that signed \
-         the server's, and write the host as the certificate does"
+         the server's, and write the host as the certificate does; or nats:// where the server has no TLS"
     )]
     Tls { address: String, reason: String },
 

@@ -4,6 +4,8 @@
 //! makes requests that outlast losses, `dead_letters` knows what was handed out too often.
 
 mod blobs;
+#[cfg(test)]
+mod cluster_tests;
 mod connection;
 mod dead_letters;
 mod error;

@@ -2,6 +2,7 @@
 
 use std::{
     collections::HashMap,
+    error::Error as _,
     future::Future,
     sync::{
         Mutex, MutexGuard, PoisonError,
@@ -13,7 +14,7 @@ use std::{
 use async_nats::{
     Client, Message, Request, RequestErrorKind, StatusCode,
     connection::State,
-    jetstream::{self, Context, context::PublishErrorKind, message::PublishMessage},
+    jetstream::{self, Context, ErrorCode, context::PublishErrorKind, message::PublishMessage},
 };
 use bytes::Bytes;
 use serde::Deserialize;
@@ -78,13 +79,37 @@ impl Server {
             streams_seen_on: AtomicU64::new(0),
             consumers: Mutex::default(),
         };
-        match server.make_streams().await {
-            Ok(()) => Ok(server),
-            Err(Trouble::Final(error)) => Err(error),
-            Err(Trouble::Missing) => Err(QueueError::NoJetStream { address: server.address }),
-            Err(Trouble::Lost(reason)) => {
-                Err(QueueError::Unreachable { address: server.address, reason })
+        let asked = Instant::now();
+        loop {
+            match server.make_streams().await {
+                Ok(()) => return Ok(server),
+                Err(Trouble::Final(error)) => return Err(error),
+                Err(Trouble::Missing) => {
+                    return Err(QueueError::NoJetStream { address: server.address });
+                }
+                // The servers of a cluster may be about to agree.
+                Err(Trouble::Lost(_)) if asked.elapsed() < connection::CONNECT_PATIENCE => {
+                    tokio::time::sleep(RETRY).await;
+                }
+                Err(Trouble::Lost(reason)) => {
+                    return Err(QueueError::Unreachable { address: server.address, reason });
+                }
             }
+        }
+    }
+
+    /// What to do about an error that the server gives.
+    pub fn trouble(&self, what: &'static str, error: &jetstream::Error) -> Trouble {
+        match error.error_code() {
+            ErrorCode::STREAM_NOT_FOUND => Trouble::Missing,
+            // A cluster lost a server a moment ago, and agrees on what becomes of its work.
+            ErrorCode::CLUSTER_NOT_ACTIVE
+            | ErrorCode::CLUSTER_NOT_ASSIGNED
+            | ErrorCode::CLUSTER_NOT_AVAILABLE
+            | ErrorCode::CLUSTER_NOT_LEADER
+            | ErrorCode::CONSUMER_OFFLINE
+            | ErrorCode::STREAM_OFFLINE => Trouble::Lost(error.to_string()),
+            _ => Trouble::Final(self.refused(what, error)),
         }
     }
 
@@ -242,7 +267,10 @@ impl Server {
                     size_bytes,
                     limit_bytes: self.client.server_info().max_payload,
                 }),
-                _ => Trouble::Final(self.refused("keep a message", error)),
+                _ => match error.source().and_then(|source| source.downcast_ref()) {
+                    Some(said) => self.trouble("keep a message", said),
+                    None => Trouble::Final(self.refused("keep a message", error)),
+                },
             }),
         }
     }
@@ -317,9 +345,8 @@ impl Server {
             serde_json::from_slice(&answer.payload).map_err(|error| self.refused(what, error))?;
         match done.error {
             None => Ok(()),
-            Some(error) if error.err_code == NO_STREAM => Err(Trouble::Missing),
-            Some(error) if NO_MESSAGE.contains(&error.err_code) => Ok(()),
-            Some(error) => Err(self.refused(what, error.description).into()),
+            Some(error) if NO_MESSAGE.contains(&error.error_code()) => Ok(()),
+            Some(error) => Err(self.trouble(what, &error)),
         }
     }
 
@@ -346,19 +373,15 @@ impl Server {
 /// What the server says of a command.
 #[derive(Deserialize)]
 struct Done {
-    error: Option<ApiError>,
+    error: Option<jetstream::Error>,
 }
 
-#[derive(Deserialize)]
-struct ApiError {
-    err_code: u32,
-    #[serde(default)]
-    description: String,
-}
-
-/// Error codes of JetStream's API.
-const NO_STREAM: u32 = 10059;
-const NO_MESSAGE: [u32; 3] = [10037, 10043, 10057];
+/// What the server says of a message that is gone.
+const NO_MESSAGE: [ErrorCode; 3] = [
+    ErrorCode::NO_MESSAGE_FOUND,
+    ErrorCode::SEQUENCE_NOT_FOUND,
+    ErrorCode::STREAM_MESSAGE_DELETE_FAILED,
+];
 
 /// A message as a stream keeps it.
 #[derive(Debug, Clone)]

@@ -88,7 +88,7 @@ async fn make_one(server: &Server, config: Config) -> Result<(), Trouble> {
             ErrorCode::JETSTREAM_NOT_ENABLED | ErrorCode::JETSTREAM_NOT_ENABLED_FOR_ACCOUNT => {
                 Trouble::Missing
             }
-            _ => Trouble::Final(server.refused("make a stream", found)),
+            _ => server.trouble("make a stream", &found),
         },
         CreateStreamErrorKind::JetStreamUnavailable => Trouble::Missing,
         CreateStreamErrorKind::TimedOut | CreateStreamErrorKind::Response => {
@@ -161,10 +161,7 @@ async fn make_consumer(server: &Server, what: &str, config: pull::Config) -> Res
     let made = server.context.create_consumer_on_stream(config, server.fleet.stream(what)).await;
     let Err(error) = made else { return Ok(()) };
     Err(match error.kind() {
-        ConsumerErrorKind::JetStream(found) => match found.error_code() {
-            ErrorCode::STREAM_NOT_FOUND => Trouble::Missing,
-            _ => Trouble::Final(server.refused("make a consumer", found)),
-        },
+        ConsumerErrorKind::JetStream(found) => server.trouble("make a consumer", &found),
         ConsumerErrorKind::TimedOut => Trouble::Lost(error.to_string()),
         ConsumerErrorKind::Request => Trouble::Missing,
         _ => Trouble::Final(server.refused("make a consumer", error)),

@@ -10,7 +10,7 @@ use crate::queue::{
 };
 
 #[path = "../../../tests/nats_common/mod.rs"]
-mod nats_common;
+pub(super) mod nats_common;
 
 pub(super) use nats_common::NatsServer;
 
@@ -225,4 +225,32 @@ async fn a_download_goes_on_where_a_killed_server_left_it() {
     let found = fetching.await.unwrap().unwrap();
     assert!(std::fs::read(&*found).unwrap() == bytes, "other bytes");
     assert_eq!(cache.moved_bytes(), 40 << 20);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn eight_machines_move_a_blob_once_each_though_the_server_is_killed_meanwhile() {
+    let Some(mut server) = NatsServer::start() else { return };
+    let store = queue(&server, "lab").await;
+    let folder = tempfile::tempdir().unwrap();
+    let bytes = std::sync::Arc::new(content(4, 100_000_000));
+    let blob = store.put(&bytes).await.unwrap();
+    let (mut caches, mut fetching) = (Vec::new(), Vec::new());
+    for index in 0..8 {
+        let cache = BlobCache::new(folder.path().join(format!("{index}")), 1 << 30).unwrap();
+        caches.push(cache.clone());
+        let (store, blob, bytes) = (queue(&server, "lab").await, blob.clone(), bytes.clone());
+        fetching.push(tokio::spawn(async move {
+            let found = cache.fetch(&store, &blob).await.unwrap();
+            assert!(std::fs::read(&*found).unwrap() == *bytes, "other bytes");
+        }));
+    }
+    while caches.iter().all(|cache| cache.moved_bytes() == 0) {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    server.restart_same_disk();
+    for fetched in fetching {
+        fetched.await.unwrap();
+    }
+    let moved: Vec<u64> = caches.iter().map(BlobCache::moved_bytes).collect();
+    assert_eq!(moved, [100_000_000; 8]);
 }
