@@ -48,7 +48,7 @@ for name in one two; do
     workers+=($!)
 done
 
-search=(search --hw bismo-edge --budget latency=0.5 --episodes 48 --round 8 "$@")
+search=(search --hw bismo-edge --budget latency=0.5 --episodes 48 --in-flight 8 --deterministic "$@")
 echo "fleet: haq ${search[*]} --queue $queue" >&2
 "$haq" "${search[@]}" --queue "$queue" --json >shared.json
 "$haq" fleet --queue "$queue"

@@ -51,7 +51,7 @@ pub fn run(global: &Global, args: &JobArgs) -> anyhow::Result<Ending> {
             |runner| {
                 tracing::info!("{}", plan_text::opening(&runner).replace('\n', " · "));
                 let Some(queue) = queue else { return Ok(runner) };
-                let (runner, judges) = queue.judge_for(runner).map_err(elsewhere)?;
+                let (runner, judges) = queue.judge_for(runner, &stop).map_err(elsewhere)?;
                 fleet = Some(judges);
                 Ok(runner)
             },

@@ -3,6 +3,7 @@
 use std::{
     path::{Path, PathBuf},
     rc::Rc,
+    sync::{Arc, atomic::AtomicBool},
 };
 
 use tch::Device;
@@ -99,16 +100,23 @@ impl Reached {
         Ok(Some(Self { runtime, queue, blobs, settings }))
     }
 
+    /// - `stop`: turns true when the search is to stop
+    ///
     /// # Errors
     /// When network and images cannot be sent.
-    pub fn judge_for<'a>(self, runner: Runner<'a>) -> anyhow::Result<(Runner<'a>, Fleet)> {
+    pub fn judge_for<'a>(
+        self,
+        runner: Runner<'a>,
+        stop: &Arc<AtomicBool>,
+    ) -> anyhow::Result<(Runner<'a>, Fleet)> {
+        let stop = stop.clone();
         let Self { runtime, queue, blobs, settings } = self;
         let fleet = match queue {
             Queue::Local { queue, .. } => Fleet::Local(Rc::new(FleetEvaluator::new(
-                runtime, queue, blobs, &runner, settings,
+                runtime, queue, blobs, &runner, settings, stop,
             )?)),
             Queue::JetStream(queue) => Fleet::JetStream(Rc::new(FleetEvaluator::new(
-                runtime, queue, blobs, &runner, settings,
+                runtime, queue, blobs, &runner, settings, stop,
             )?)),
         };
         let evaluator: Rc<dyn PolicyEvaluator> = match &fleet {

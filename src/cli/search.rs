@@ -141,17 +141,17 @@ pub fn drive(
     start: Instant,
 ) -> anyhow::Result<Ending> {
     let id = runner.id();
-    let (runner, fleet) = match queue {
-        Some(queue) => {
-            let (runner, fleet) = queue.judge_for(runner)?;
-            (runner, Some(fleet))
-        }
-        None => (runner, None),
-    };
     let stop = stop_flag(
         global,
         "stopping after this episode; everything so far is kept (again: stop now)",
     )?;
+    let (runner, fleet) = match queue {
+        Some(queue) => {
+            let (runner, fleet) = queue.judge_for(runner, &stop)?;
+            (runner, Some(fleet))
+        }
+        None => (runner, None),
+    };
     let mut progress = Progress::of(global, &runner);
     let finished = runner.execute(&mut |record, is_new_best| {
         progress.episode(record, is_new_best);

@@ -92,7 +92,7 @@ fn card(args: &WorkerArgs, device: &ComputeDevice) -> WorkerCard {
         name: name.chars().map(plain).collect(),
         host,
         device: device.name.clone(),
-        device_class: device.class.clone(),
+        device_class: args.device_class.clone().unwrap_or_else(|| device.class.clone()),
         libtorch_version: LIBTORCH_VERSION.into(),
         haq_version: env!("CARGO_PKG_VERSION").into(),
         started_unix_ms: now.map_or(0, |since| since.as_millis() as i64),

@@ -25,6 +25,9 @@ pub enum SearchError {
     Programme(String),
     #[error("the run cannot go on from what is stored: {0}")]
     Resume(String),
+    /// Whoever judges was asked to stop; what was found before is kept.
+    #[error("the search was stopped")]
+    Stopped,
     /// Whoever judges elsewhere could not.
     #[error("the fleet: {0}")]
     Fleet(String),

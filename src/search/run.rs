@@ -72,21 +72,9 @@ pub fn run(
     listener: Listener<'_>,
 ) -> Result<Outcome, SearchError> {
     let mut search = Search::new(problem, references.len(), outcome);
-    let n_settled = problem.pace.n_settled(search.outcome.records.len(), references.len());
-    for record in &search.outcome.records[..n_settled] {
-        proposer.witness(&problem.judgement(record));
-    }
-    let n_tried = search.outcome.records.len();
-    let missing = references.get(n_tried..).unwrap_or_default();
-    if !search.try_references(missing, proposer, listener)? {
-        return Ok(search.outcome);
-    }
-    search.outcome.is_complete = match problem.pace {
-        Pace::Rounds(_) => {
-            let first = n_settled.saturating_sub(references.len()) as u32;
-            search.play_rounds(proposer, first, episodes, listener)?
-        }
-        Pace::Arrivals(_) => search.play_arrivals(proposer, episodes, listener)?,
+    search.outcome.is_complete = match search.play(references, proposer, episodes, listener) {
+        Err(SearchError::Stopped) => false,
+        played => played?,
     };
     Ok(search.outcome)
 }
@@ -137,6 +125,33 @@ impl<'a> Search<'a> {
         let known = outcome.records.iter().map(|r| (r.policy.key(), judged(r))).collect();
         let since = Instant::now();
         Self { problem, n_references, limits, way_out, known, outcome, since }
+    }
+
+    /// Plays what is missing; false where that was stopped.
+    fn play(
+        &mut self,
+        references: &[BitwidthPolicy],
+        proposer: &mut dyn Proposer,
+        episodes: u32,
+        listener: Listener<'_>,
+    ) -> Result<bool, SearchError> {
+        let pace = self.problem.pace;
+        let n_tried = self.outcome.records.len();
+        let n_settled = pace.n_settled(n_tried, references.len());
+        for record in &self.outcome.records[..n_settled] {
+            proposer.witness(&self.problem.judgement(record));
+        }
+        let missing = references.get(n_tried..).unwrap_or_default();
+        if !self.try_references(missing, proposer, listener)? {
+            return Ok(false);
+        }
+        match pace {
+            Pace::Rounds(_) => {
+                let first = n_settled.saturating_sub(references.len()) as u32;
+                self.play_rounds(proposer, first, episodes, listener)
+            }
+            Pace::Arrivals(_) => self.play_arrivals(proposer, episodes, listener),
+        }
     }
 
     /// Judges policies as they are, for comparison; false where the listener wants to stop.

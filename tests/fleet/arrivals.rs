@@ -1,11 +1,11 @@
 //! Searches that learn from each policy as it is judged, in whatever order.
 
-use std::{collections::BTreeSet, process::Stdio};
+use std::collections::BTreeSet;
 
 use serde_json::Value;
 
 use crate::{
-    folder::{Folder, SEARCH, Worker, wait_until},
+    folder::{Folder, SEARCH, Worked, wait_until},
     nats_common::NatsServer,
 };
 
@@ -16,15 +16,7 @@ fn search_in_flight() -> Vec<&'static str> {
 }
 
 fn episodes(folder: &Folder, run: &str) -> Vec<Value> {
-    let output = folder.haq(&["runs", "show", run, "--json"]).output().unwrap();
-    let shown: Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
-    shown["episodes"].as_array().cloned().unwrap_or_default()
-}
-
-/// What a worker says at its end that it answered.
-fn n_answered(worker: Worker) -> usize {
-    let said = worker.end();
-    said.split(" answered ").nth(1).unwrap().split(' ').next().unwrap().parse().unwrap()
+    folder.json(&["runs", "show", run]).0["episodes"].as_array().unwrap().clone()
 }
 
 /// Each of the 24 proposals became one episode; those that nobody knew before were judged by one of
@@ -54,8 +46,9 @@ fn two_workers_are_kept_busy_over_a_nats_server() {
     let judges: BTreeSet<_> =
         episodes.iter().filter_map(|episode| episode["judged_by"]["worker"].as_str()).collect();
     assert_eq!(judges.len(), 2, "both worked");
-    let n_answered: usize = workers.map(n_answered).iter().sum();
-    assert_eq!(n_answered as u64, found["evaluations"].as_u64().unwrap(), "each policy once");
+    let answered = workers.map(|worker| Worked::parse(&worker.end()).n_answered);
+    let n_answered: u64 = answered.iter().sum();
+    assert_eq!(Some(n_answered), found["evaluations"].as_u64(), "each policy once");
 }
 
 #[test]
@@ -65,17 +58,17 @@ fn one_that_is_killed_takes_what_was_judged_meanwhile() {
     folder.json(&["search", "--hw", "bismo-edge", "--episodes", "1", "--strategy", "random"]);
     let worker = folder.worker("haq.db", "one");
     let with_queue = [&search_in_flight()[..], &["--queue", "haq.db", "--quiet"]].concat();
-    let mut command = folder.haq(&with_queue);
-    let mut search = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-    wait_until("some episodes", || episodes(&folder, "2").len() > 6);
+    let mut search = folder.start(&with_queue);
+    wait_until("some episodes", || folder.n_episodes("2") > 6);
     search.kill().unwrap();
     search.wait().unwrap();
     // The worker goes on with what is in flight.
     wait_until("nothing left to do", || {
-        let (fleet, _) = folder.json(&["fleet", "--queue", "haq.db"]);
+        let fleet = folder.fleet("haq.db");
         fleet["tasks"]["waiting"] == 0 && fleet["tasks"]["leased"] == 0
     });
     let (resumed, _) = folder.json(&["resume", "2", "--queue", "haq.db", "--threads", "1"]);
     is_whole(&episodes(&folder, "2"), &["one"]);
-    assert_eq!(n_answered(worker) as u64, resumed["evaluations"].as_u64().unwrap());
+    let n_answered = Worked::parse(&worker.end()).n_answered;
+    assert_eq!(Some(n_answered), resumed["evaluations"].as_u64(), "none twice");
 }

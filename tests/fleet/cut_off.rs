@@ -15,7 +15,7 @@ fn what_a_worker_answers_after_it_was_cut_off_is_late_and_changes_nothing() {
     let folder = Folder::new();
     let (alone, _) = folder.json(SEARCH);
     let queue = server.fleet("lab");
-    let far = folder.start_worker(namespace.inside(&folder.haq(&[])), &queue, "far");
+    let far = folder.start_worker(namespace.inside(&folder.haq(&[])), &queue, "far", &[]);
     let with_queue = [SEARCH, &["--queue", &queue]].concat();
     let search = folder.haq(&with_queue).stdout(Stdio::null()).stderr(Stdio::piped()).spawn();
     let tasks = |name: &str| folder.fleet(&queue)["tasks"][name].as_u64();

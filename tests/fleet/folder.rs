@@ -106,14 +106,20 @@ impl Folder {
     }
 
     pub fn worker(&self, queue: &str, name: &str) -> Worker {
-        self.start_worker(self.haq(&[]), queue, name)
+        self.start_worker(self.haq(&[]), queue, name, &[])
     }
 
     /// - `haq`: the program, as this worker is to be started
-    pub fn start_worker(&self, mut haq: Command, queue: &str, name: &str) -> Worker {
+    pub fn start_worker(
+        &self,
+        mut haq: Command,
+        queue: &str,
+        name: &str,
+        options: &[&str],
+    ) -> Worker {
         let cache = Self::cache(name);
         haq.args(["worker", "--queue", queue, "--name", name, "--cache", &cache]);
-        haq.args(["--threads", "1"]);
+        haq.args(["--threads", "1"]).args(options);
         Worker { child: Some(haq.stderr(Stdio::piped()).spawn().unwrap()) }
     }
 

@@ -1,7 +1,9 @@
 //! Whoever judges, a search in rounds finds the same.
 
+use serde_json::{Value, json};
+
 use crate::{
-    folder::{Folder, SEARCH, Worked},
+    folder::{Folder, SEARCH, Worked, wait_until},
     nats_common::NatsServer,
 };
 
@@ -39,6 +41,15 @@ fn a_service_with_a_queue_has_its_searches_judged_by_workers() {
     let (alone, _) = folder.json(SEARCH);
     let worker = folder.worker("haq.db", "one");
     let service = folder.service(&["--queue", "haq.db", "--threads", "1"]);
+    let ask = |path: &str| {
+        let mut answer = ureq::get(format!("{}{path}", service.url)).call().unwrap();
+        answer.body_mut().read_to_string().unwrap()
+    };
+    let fleet = || serde_json::from_str::<Value>(&ask("/api/v1/fleet")).unwrap();
+    wait_until("the worker being listed", || fleet()["workers"][0]["name"] == "one");
+    assert_eq!(fleet()["set_aside"], json!([]));
+    assert!(ask("/fleet").contains(">one<"));
+    assert!(ask("/metrics").contains("\nhaq_fleet_workers 1\n"));
     let (search, threads) = SEARCH.split_at(SEARCH.len() - 2);
     assert_eq!(threads[0], "--threads");
     let (remote, _) = folder.json(&[search, &["--server", &service.url]].concat());
@@ -47,6 +58,21 @@ fn a_service_with_a_queue_has_its_searches_judged_by_workers() {
     let said = worker.end();
     let n_answered = format!("answered {} tasks", alone["evaluations"]);
     assert!(said.contains(&n_answered), "{said}");
+}
+
+#[test]
+fn a_worker_may_join_a_class_that_is_not_its_own() {
+    let folder = Folder::new();
+    folder.json(SEARCH);
+    let own = folder.worker("haq.db", "own");
+    let joined =
+        folder.start_worker(folder.haq(&[]), "haq.db", "joined", &["--device-class", "lab"]);
+    let class = ["--queue", "haq.db", "--device-class", "lab"];
+    let (found, _) = folder.json(&[SEARCH, &class].concat());
+    assert_eq!(folder.episodes(2), folder.episodes(1));
+    assert_eq!(Worked::parse(&own.end()).n_answered, 0);
+    let n_answered = Worked::parse(&joined.end()).n_answered;
+    assert_eq!(Some(n_answered), found["evaluations"].as_u64());
 }
 
 #[test]

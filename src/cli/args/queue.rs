@@ -63,6 +63,18 @@ impl QueueArgs {
     }
 }
 
+/// # Errors
+/// When a queue could not name it.
+fn device_class(text: &str) -> Result<String, String> {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_".contains(c);
+    if text.is_empty() || !text.chars().all(is_plain) {
+        return Err(
+            "a class of devices is a word of letters, digits, hyphens and underscores".into()
+        );
+    }
+    Ok(text.to_owned())
+}
+
 /// What only a search says of a fleet.
 #[derive(Debug, Clone, Args)]
 pub struct FleetArgs {
@@ -70,7 +82,7 @@ pub struct FleetArgs {
     pub queue: QueueArgs,
     /// With --queue: kind of device that judges, as haq worker names it; this machine's own --device
     /// where absent
-    #[arg(long, value_name = "CLASS")]
+    #[arg(long, value_name = "CLASS", value_parser = device_class)]
     pub device_class: Option<String>,
     /// With --queue: how long a worker may take for one policy
     #[arg(long, default_value_t = 3600, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
@@ -83,6 +95,10 @@ pub struct WorkerArgs {
     pub queue: QueueArgs,
     #[command(flatten)]
     pub machine: MachineArgs,
+    /// Take work for this class of devices though this one is of another, or haq of another version:
+    /// its figures then stand beside unlike ones, which differ in their last digits
+    #[arg(long, value_name = "CLASS", value_parser = device_class)]
+    pub device_class: Option<String>,
     /// What the fleet calls this worker; host and process where absent
     #[arg(long, value_name = "NAME")]
     pub name: Option<String>,

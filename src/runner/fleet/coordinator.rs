@@ -4,6 +4,10 @@ use std::{
     cell::{Cell, RefCell},
     collections::BTreeMap,
     rc::Rc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -71,12 +75,14 @@ pub struct FleetEvaluator<Q: EvalQueue, B> {
     desk: RefCell<Desk<Q::Receipt>>,
     report: RefCell<FleetReport>,
     is_alone: Cell<bool>,
+    stop: Arc<AtomicBool>,
 }
 
 impl<Q: EvalQueue + WorkerRegistry, B: BlobStore> FleetEvaluator<Q, B> {
     /// Puts network and images where workers find them.
     ///
     /// - `runtime`: what the queue was made on
+    /// - `stop`: turns true when the search is not to wait for answers any more
     ///
     /// # Errors
     /// When they cannot be read again, or not be sent.
@@ -86,6 +92,7 @@ impl<Q: EvalQueue + WorkerRegistry, B: BlobStore> FleetEvaluator<Q, B> {
         blobs: B,
         runner: &Runner<'_>,
         settings: FleetSettings,
+        stop: Arc<AtomicBool>,
     ) -> Result<Self, FleetError> {
         let prepared = runner.prepared();
         let key = prepared.evaluation_key(runner.plan());
@@ -104,6 +111,7 @@ impl<Q: EvalQueue + WorkerRegistry, B: BlobStore> FleetEvaluator<Q, B> {
             desk: RefCell::new(Desk::new()),
             report: RefCell::default(),
             is_alone: Cell::new(false),
+            stop,
         })
     }
 
@@ -145,6 +153,9 @@ impl<Q: EvalQueue + WorkerRegistry, B: BlobStore> FleetEvaluator<Q, B> {
             }
             let answers = self.queue.answers(&self.search, PATIENCE).await;
             let answers = answers.map_err(FleetError::queue)?;
+            if self.stop.load(Ordering::SeqCst) && answers.is_empty() {
+                return Err(FleetError::Stopped);
+            }
             if answers.is_empty() {
                 self.look_for_workers().await?;
             }
@@ -335,7 +346,10 @@ impl<Q: EvalQueue + WorkerRegistry, B: BlobStore> FleetEvaluator<Q, B> {
         wanted: Wanted,
     ) -> Result<(usize, Judged), SearchError> {
         let judged = self.runtime.block_on(self.judge(trials, measure, wanted));
-        let (index, judged) = judged.map_err(|error| SearchError::Fleet(error.to_string()))?;
+        let (index, judged) = judged.map_err(|error| match error {
+            FleetError::Stopped => SearchError::Stopped,
+            error => SearchError::Fleet(error.to_string()),
+        })?;
         self.prepared.remember_judged(&trials[index].policy, &judged);
         Ok((index, judged))
     }

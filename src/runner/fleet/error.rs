@@ -27,6 +27,13 @@ pub enum FleetError {
     FilesChanged,
     #[error("{name}: no task of this name was set aside; haq fleet lists those that were")]
     NoSuchLetter { name: String },
+    #[error(
+        "task {task} was answered, and the queue did not take the answer within {waited_s} s: its lease ends, \
+         and another worker gets it"
+    )]
+    AnswerNotTaken { task: String, waited_s: u64 },
+    #[error("the search was stopped while it waited for the fleet")]
+    Stopped,
     #[error("worker {worker} answered what cannot be used: {reason}")]
     Answer { worker: String, reason: String },
 }

@@ -4,7 +4,7 @@ use std::{collections::VecDeque, path::Path, time::Duration};
 
 use tokio::{
     sync::watch,
-    time::{Instant, interval_at, timeout},
+    time::{Instant, interval_at, sleep, timeout},
 };
 
 use super::{
@@ -23,6 +23,9 @@ const PATIENCE: Duration = Duration::from_secs(2);
 
 /// How often a worker tells that it is there.
 const REPORT: Duration = Duration::from_secs(15);
+
+/// How long a worker that is to end still waits for a queue that does not answer.
+const GOODBYE: Duration = Duration::from_secs(20);
 
 /// How long a worker that gave a task back leaves the next one to others.
 const AFTER_FAILURE: Duration = Duration::from_secs(5);
@@ -73,12 +76,12 @@ where
             }
             // Not given up before its time: a task on its way here would wait for its lease to end.
             let lease = self.queue.lease(&self.card.device_class, &self.card.name, PATIENCE);
-            let leased = lease.await.map_err(FleetError::queue)?;
-            if let Some(leased) = leased {
+            let Some(leased) = unless_given_up(lease, &stop).await else { break };
+            if let Some(leased) = leased.map_err(FleetError::queue)? {
                 self.card.task = Some(leased.task.id.clone());
                 self.report().await;
                 let before = worked;
-                self.one(leased, &mut worked).await?;
+                self.one(leased, &stop, &mut worked).await?;
                 self.card.task = None;
                 if worked.n_failed > before.n_failed {
                     // What is wrong may be wrong here alone: others come first then.
@@ -106,6 +109,7 @@ where
     async fn one(
         &self,
         leased: LeasedTask<Q::Ticket>,
+        stop: &watch::Receiver<bool>,
         worked: &mut Worked,
     ) -> Result<(), FleetError> {
         let LeasedTask { task, ticket, attempt } = leased;
@@ -133,8 +137,12 @@ where
             Ok(payload) => {
                 let worker = self.card.name.clone();
                 let answer = Answer { task: task.id, attempt, worker, payload };
-                let is_first =
-                    self.queue.complete(&ticket, &answer).await.map_err(FleetError::queue)?;
+                let completed = unless_given_up(self.queue.complete(&ticket, &answer), stop).await;
+                let Some(is_first) = completed else {
+                    let task = answer.task;
+                    return Err(FleetError::AnswerNotTaken { task, waited_s: GOODBYE.as_secs() });
+                };
+                let is_first = is_first.map_err(FleetError::queue)?;
                 worked.n_answered += u64::from(is_first);
                 worked.n_late += u64::from(!is_first);
                 Ok(())
@@ -194,6 +202,25 @@ where
         let path: &Path = file.path();
         let bytes = tokio::fs::read(path).await;
         bytes.map_err(|error| format!("{}: {error}", path.display()))
+    }
+}
+
+/// What the queue says; none where the worker is to end and the queue has not answered long after.
+async fn unless_given_up<T>(
+    asked: impl Future<Output = T>,
+    stop: &watch::Receiver<bool>,
+) -> Option<T> {
+    let mut stop = stop.clone();
+    let given_up = async {
+        // Whoever could say so is gone: then nobody does.
+        if stop.wait_for(|stop| *stop).await.is_err() {
+            std::future::pending::<()>().await;
+        }
+        sleep(GOODBYE).await;
+    };
+    tokio::select! {
+        answered = asked => Some(answered),
+        () = given_up => None,
     }
 }
 
