@@ -21,7 +21,7 @@ pub struct WorkerCard {
     pub haq_version: String,
     pub started_unix_ms: i64,
     pub tasks_done: u64,
-    /// Answers a minute, of late.
+    /// Answers a minute, over the last ten.
     #[serde(default)]
     pub tasks_per_min: f64,
     /// What it fetched of networks and images since it started.

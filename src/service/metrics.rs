@@ -75,7 +75,7 @@ impl FleetMetrics {
         registry.register("fleet_tasks", "Evaluations of the fleet, by state", self.tasks.clone());
         let redelivered = "Evaluations handed out again since the queue was made";
         registry.register("fleet_redelivered_tasks", redelivered, self.redelivered.clone());
-        let rate = "Answers a minute of all workers, of late";
+        let rate = "Answers a minute of all workers, over the last ten";
         registry.register("fleet_tasks_per_minute", rate, self.tasks_per_min.clone());
         let fetched = "Networks and images that the workers that are there fetched";
         registry.register_with_unit("fleet_fetched", fetched, Unit::Bytes, self.fetched.clone());
@@ -89,9 +89,9 @@ impl FleetMetrics {
         let QueueDepth { waiting, leased, answers, dead_letters, redelivered } = state.tasks;
         let states = [
             ("waiting", waiting),
-            ("in work", leased),
+            ("in_work", leased),
             ("answered", answers),
-            ("set aside", dead_letters),
+            ("set_aside", dead_letters),
         ];
         for (state, count) in states {
             self.tasks.get_or_create(&StateLabels { state }).set(gauge(count));

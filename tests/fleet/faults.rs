@@ -3,7 +3,7 @@
 use std::{process::Stdio, time::Duration};
 
 use crate::{
-    folder::{Folder, SEARCH, Worker, wait_until},
+    folder::{Folder, SEARCH, Worked, Worker, terminate, wait_until},
     nats_common::NatsServer,
 };
 use haq::{
@@ -167,4 +167,27 @@ fn a_worker_refuses_files_that_are_not_what_they_are_said_to_be() {
     let said = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(1), "{said}");
     assert!(said.contains("digest"), "{said}");
+}
+
+#[test]
+fn what_waits_for_others_ends_when_it_is_told_to() {
+    let Some(mut server) = NatsServer::start() else { return };
+    let (folder, queue) = (Folder::new(), server.fleet("lab"));
+    let mut search = folder.start(&[SEARCH, &["--queue", &queue]].concat());
+    wait_until("a task that nobody takes", || {
+        folder.fleet(&queue)["tasks"]["waiting"].as_u64() > Some(0)
+    });
+    terminate(&search);
+    let mut ending = None;
+    wait_until("its end", || {
+        ending = search.try_wait().unwrap();
+        ending.is_some()
+    });
+    assert_eq!(ending.unwrap().code(), Some(130), "interrupted, and not failed");
+
+    let worker = folder.worker(&queue, "one");
+    folder.json(&["resume", "1", "--queue", &queue, "--threads", "1"]);
+    server.kill();
+    let said = worker.end();
+    assert_eq!(Worked::parse(&said).n_late, 0, "{said}");
 }

@@ -17,7 +17,7 @@ pub struct FleetState {
 }
 
 impl FleetState {
-    /// Answers a minute of all workers, of late.
+    /// Answers a minute of all workers, over the last ten.
     pub fn tasks_per_min(&self) -> f64 {
         self.workers.iter().map(|worker| worker.tasks_per_min).sum()
     }

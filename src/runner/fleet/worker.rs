@@ -24,8 +24,11 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// How often a worker tells that it is there.
 const REPORT: Duration = Duration::from_secs(15);
 
+/// What a worker's rate is taken over.
+const RATE_TIME: Duration = Duration::from_secs(600);
+
 /// How long a worker that is to end still waits for a queue that does not answer.
-const GOODBYE: Duration = Duration::from_secs(20);
+const GOODBYE: Duration = Duration::from_secs(10);
 
 /// How long a worker that gave a task back leaves the next one to others.
 const AFTER_FAILURE: Duration = Duration::from_secs(5);
@@ -226,30 +229,27 @@ async fn unless_given_up<T>(
 
 /// How often answers were given lately.
 struct AnswerRate {
-    /// When the rate begins: the start, or an answer [`AnswerRate::COUNTED`] answers ago; then all
-    /// answers since.
+    started: Instant,
+    /// Of each answer that counts, the oldest first.
     at: VecDeque<Instant>,
 }
 
 impl AnswerRate {
-    /// Answers that a rate is taken over.
-    const COUNTED: usize = 32;
-
     fn new() -> Self {
-        Self { at: VecDeque::from([Instant::now()]) }
+        Self { started: Instant::now(), at: VecDeque::new() }
     }
 
     fn count(&mut self) {
         self.at.push_back(Instant::now());
-        if self.at.len() > Self::COUNTED + 1 {
-            self.at.pop_front();
-        }
     }
 
-    fn per_min(&self) -> f64 {
-        let elapsed_s = self.at[0].elapsed().as_secs_f64();
+    fn per_min(&mut self) -> f64 {
+        while self.at.front().is_some_and(|at| at.elapsed() > RATE_TIME) {
+            self.at.pop_front();
+        }
+        let counted_s = self.started.elapsed().min(RATE_TIME).as_secs_f64();
         // A moment after the start nothing is known.
-        if elapsed_s > 0.0 { (self.at.len() - 1) as f64 * 60.0 / elapsed_s } else { 0.0 }
+        if counted_s > 1.0 { self.at.len() as f64 * 60.0 / counted_s } else { 0.0 }
     }
 }
 

@@ -13,7 +13,7 @@ use crate::{
 pub struct FleetReport {
     pub schema: u32,
     pub tasks: TaskCounts,
-    /// Answers a minute of all workers, of late.
+    /// Answers a minute of all workers, over the last ten.
     pub tasks_per_min: f64,
     /// What the workers fetched of networks and images.
     pub bytes_fetched: u64,
