@@ -353,7 +353,7 @@ async fn the_cache_drops_what_was_used_longest_ago_and_nothing_in_use() {
     }
     let is_there = |at: usize| folder.path().join("cache").join(&blobs[at].digest).exists();
     let there = || (0..5).filter(|at| is_there(*at)).collect::<Vec<_>>();
-    let pause = || tokio::time::sleep(std::time::Duration::from_millis(20));
+    let pause = || tokio::time::sleep(Duration::from_millis(20));
     let in_use = cache.fetch(&store, &blobs[0]).await.unwrap();
     for at in [1, 2] {
         pause().await;
