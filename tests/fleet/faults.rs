@@ -7,7 +7,7 @@ use crate::{
     nats_common::NatsServer,
 };
 use haq::{
-    queue::{ATTEMPTS_MAX, Answer, EvalQueue as _, LeasedTask},
+    queue::{ATTEMPTS_MAX, Answer, EvalQueue as _, LeasedTask, QueueDepth},
     store::Store,
 };
 
@@ -77,7 +77,7 @@ fn the_nats_server_killed_with_its_disk_kept_and_with_it_lost() {
     worker.end();
 }
 
-/// Somebody who takes tasks and gives them back, as if each had killed its worker.
+/// Somebody who takes tasks and gives them back.
 fn give_back(folder: &Folder, n_times: u32) {
     let class = haq::network::ComputeDevice::of(tch::Device::Cpu).class;
     tokio::runtime::Runtime::new().unwrap().block_on(async {
@@ -93,7 +93,7 @@ fn give_back(folder: &Folder, n_times: u32) {
 }
 
 #[test]
-fn a_task_that_nobody_survives_ends_the_search_which_goes_on_once_it_is_handed_out_again() {
+fn a_task_that_everybody_gives_back_ends_the_search_which_goes_on_once_it_is_handed_out_again() {
     let folder = Folder::new();
     folder.json(SEARCH);
     let with_queue = [SEARCH, &["--queue", "haq.db"]].concat();
@@ -120,6 +120,48 @@ fn a_task_that_nobody_survives_ends_the_search_which_goes_on_once_it_is_handed_o
     let _worker = folder.worker("haq.db", "strong");
     let resume = ["resume", "2", "--queue", "haq.db", "--threads", "1"];
     folder.json(&resume);
+    assert_eq!(folder.episodes(2), folder.episodes(1));
+}
+
+/// Starts one worker after the other, and kills each as soon as it has a task.
+fn kill_whoever_works(folder: &Folder, n_workers: u32) {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let store = runtime.block_on(Store::open(folder.path().join("haq.db"))).unwrap();
+    let queue = store.evaluations();
+    for n_before in 0..n_workers {
+        let mut worker = folder.worker("haq.db", "doomed");
+        wait_until("a task in work", || {
+            let QueueDepth { leased, redelivered, .. } = runtime.block_on(queue.depth()).unwrap();
+            leased > 0 && redelivered == u64::from(n_before)
+        });
+        worker.kill();
+    }
+    runtime.block_on(store.close());
+}
+
+#[test]
+fn a_policy_that_kills_every_worker_is_set_aside_and_one_that_survives_it_finds_the_same() {
+    let folder = Folder::new();
+    let mut search = SEARCH.to_vec();
+    let round = search.iter().position(|word| *word == "--round").unwrap();
+    // One task at a time: all of them die of the same.
+    search[round + 1] = "1";
+    folder.json(&search);
+    search.extend(["--queue", "haq.db"]);
+    let search = folder.haq(&search).stderr(Stdio::piped()).stdout(Stdio::null()).spawn();
+    kill_whoever_works(&folder, ATTEMPTS_MAX);
+    let output = search.unwrap().wait_with_output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("its workers went silent") && said.contains("haq fleet retry"), "{said}");
+    let letters = &folder.fleet("haq.db")["dead_letters"];
+    assert_eq!(letters.as_array().map(Vec::len), Some(1), "{letters}");
+    assert_eq!(letters[0]["attempts"], ATTEMPTS_MAX);
+
+    let (retried, _) = folder.json(&["fleet", "--queue", "haq.db", "retry"]);
+    assert_eq!(retried["tasks"], 1);
+    let _worker = folder.worker("haq.db", "strong");
+    folder.json(&["resume", "2", "--queue", "haq.db", "--threads", "1"]);
     assert_eq!(folder.episodes(2), folder.episodes(1));
 }
 
