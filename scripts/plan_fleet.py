@@ -4,12 +4,13 @@
     scripts/plan_fleet.py --like resnet20 --evaluation-s 12 --workers 40      # a fleet of yours
     scripts/plan_fleet.py --workers 1000 --searches 20 --evaluation-s 12      # shared by 20 searches
 
-A discrete-event simulation. A search is a single process: what it does for one episode (learn,
-commit, propose, publish) takes `--search-s`, one after the other. Workers take tasks in order of
+A discrete-event simulation. A search is a single process: what it does for one episode (learn and
+commit, propose and publish) takes `--search-s`, one after the other. Workers take tasks in order of
 publication; each needs an evaluation time drawn from a recording, and some round trips. What the
 queue's server can do is left out: docs/planning.md says when it matters.
 
-- in rounds: N proposals are published at once; the search goes on when the last answer is there
+- in rounds: N proposals are published at once and learned from in their order; the next N are proposed
+  when the last of them was learned from
 - in flight: each answer is learned from when it arrives, and one proposal takes its place
 """
 
@@ -26,6 +27,8 @@ ROOT = Path(__file__).resolve().parent.parent
 RECORDED = ROOT / "docs/planning/timings.json"
 # Whose evaluation times, relative to their mean, stand for all.
 SPREAD = "resnet20"
+# The same search in longer rounds.
+LONGER_ROUNDS = "resnet20-8"
 # How a search's own time grows with its episodes.
 GROWTH = "digits-1000"
 
@@ -40,14 +43,19 @@ class Fleet:
     n_workers: int
     # How long evaluations took; drawn from.
     evaluations_s: list[float]
-    # Of the search, for one of its first episodes.
-    search_s: float
+    # Of the search, for one of its first episodes: to learn from it, and to propose it.
+    learn_s: float
+    propose_s: float
     # Of a worker beside an evaluation, on loopback.
     beside_s: float
     # On top of loopback's.
     round_trip_s: float = 0.0
-    # Of the search, for one episode, times the cube of the episodes before it.
-    cubed_s: float = 0.0
+    # How both grow, times the square of the episodes before.
+    growth: float = 0.0
+
+    def grown(self, n_before):
+        """How much longer the search takes for an episode after so many others."""
+        return 1 + self.growth * n_before**2
 
     def between_s(self):
         """Of a worker, from one evaluation to the next."""
@@ -59,7 +67,7 @@ class Fleet:
 
     def episode_s(self, n_before):
         """Of the search, for an episode after so many others."""
-        return self.search_s + self.cubed_s * n_before**3
+        return (self.learn_s + self.propose_s) * self.grown(n_before)
 
 
 def in_rounds(fleet, n_round, n_episodes, seed=0, n_searches=1):
@@ -70,22 +78,21 @@ def in_rounds(fleet, n_round, n_episodes, seed=0, n_searches=1):
     draw = random.Random(seed)
     free = [0.0] * fleet.n_workers
     calls_s = fleet.round_trip_s * (SEARCH_ROUND_TRIPS + 2 * math.ceil(n_round / 64))
-    proposed_s = n_round * fleet.search_s + calls_s
+    proposed_s = n_round * fleet.propose_s + calls_s
     # When each search publishes its next round, and the episodes it has behind it.
     rounds = [(proposed_s * (1 + index / n_searches), index, 0) for index in range(n_searches)]
     ends = []
     while rounds:
         now, search, n_done = heapq.heappop(rounds)
-        last = now
+        learned, grown = now, fleet.grown(n_done)
         for _ in range(n_round):
             end = max(heapq.heappop(free), now) + draw.choice(fleet.evaluations_s)
-            last = max(last, end)
+            learned = max(learned, end + fleet.answer_s()) + fleet.learn_s * grown
             heapq.heappush(free, end + fleet.between_s())
-        last += fleet.answer_s()
-        ends.append(last)
+        ends.append(learned)
         n_done += n_round
         if n_done < n_episodes or n_done == n_round:
-            after = last + n_round * fleet.episode_s(n_done) + calls_s
+            after = learned + n_round * fleet.propose_s * fleet.grown(n_done) + calls_s
             heapq.heappush(rounds, (after, search, n_done))
     ends.sort()
     return n_round * (len(ends) - n_searches) / (ends[-1] - ends[n_searches - 1])
@@ -119,20 +126,31 @@ def in_flight(fleet, n_flight, n_episodes, seed=0, n_searches=1):
     return (len(published) - first) / (published[-1] - published[first - 1])
 
 
-def per_round(recording):
-    """Seconds of the search for one episode, as recorded."""
-    return statistics.fmean(recording["turns_s"]) / recording["round"]
+def per_episode(recording):
+    """Seconds of the search for one episode, recorded in rounds of one."""
+    return statistics.fmean(recording["turns_s"])
 
 
-def fleet_like(recording, n_workers, evaluation_s=None, search_s=None, round_trip_s=0.0):
+def propose_share(searches):
+    """What of a search's own time is for proposing: a longer round adds that alone between its last answer and
+    the next one's first task."""
+    one, more = searches[SPREAD], searches[LONGER_ROUNDS]
+    added_s = statistics.fmean(more["turns_s"]) - per_episode(one)
+    return min(1.0, max(0.0, added_s / (more["round"] - 1) / per_episode(one)))
+
+
+def fleet_like(searches, name, n_workers, evaluation_s=None, search_s=None, round_trip_s=0.0):
     """A fleet with a recording's spread of evaluation times, scaled to another mean."""
+    recording = searches[name]
     times = recording["evaluations_s"]
     scale = evaluation_s / statistics.fmean(times) if evaluation_s else 1.0
     beside = recording.get("task_beside_s") or [0.0]
+    own_s, share = search_s or per_episode(recording), propose_share(searches)
     return Fleet(
         n_workers=n_workers,
         evaluations_s=[scale * one for one in times],
-        search_s=search_s or per_round(recording),
+        learn_s=own_s * (1 - share),
+        propose_s=own_s * share,
         beside_s=statistics.median(beside),
         round_trip_s=round_trip_s,
     )
@@ -145,19 +163,14 @@ MODES = [("rounds of W", in_rounds, 1), ("rounds of 2 W", in_rounds, 2), ("2 W i
 def steady(simulate, fleet, n, n_searches=1):
     """So many rounds that their draws average out, of searches that grow no slower."""
     n_episodes = max(10 * n, 2000 // n_searches)
-    return simulate(replace(fleet, cubed_s=0.0), n, n_episodes, n_searches=n_searches)
+    return simulate(replace(fleet, growth=0.0), n, n_episodes, n_searches=n_searches)
 
 
 def growth(searches):
-    """By how much of its first episodes' time a search's own grows, times the cube of the episodes before."""
+    """By how much of its first episodes' time a search's own grows, times the square of the episodes before."""
     turns = searches[GROWTH]["turns_s"]
-    slope, start = statistics.linear_regression([n**3 for n in range(len(turns))], turns)
-    return slope / start
-
-
-def cubed_s(searches):
-    """The same in seconds: it hangs on the number of episodes and not on the network."""
-    return growth(searches) * per_round(searches["digits"])
+    slope, start = statistics.linear_regression([n**2 for n in range(len(turns))], turns)
+    return max(0.0, slope / start)
 
 
 def figure(value):
@@ -173,10 +186,9 @@ def seconds_words(value):
 
 def tell_plan(options, searches):
     fleet = fleet_like(
-        searches[options.like], options.workers, options.evaluation_s, options.search_s, options.round_trip_ms / 1000
+        searches, options.like, options.workers, options.evaluation_s, options.search_s, options.round_trip_ms / 1000
     )
-    if GROWTH in searches:
-        fleet = replace(fleet, cubed_s=cubed_s(searches))
+    fleet = replace(fleet, growth=growth(searches))
     mean = statistics.fmean(fleet.evaluations_s)
     own_s = statistics.fmean(fleet.episode_s(n) for n in range(options.episodes))
     print(

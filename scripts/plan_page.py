@@ -15,8 +15,8 @@ import statistics
 from dataclasses import replace
 
 from plan_fleet import (
-    GROWTH, MODES, RECORDED, ROOT, SPREAD, cubed_s, figure, fleet_like, growth, in_flight, in_rounds,
-    per_round, seconds_words, steady,
+    GROWTH, MODES, RECORDED, ROOT, SPREAD, figure, fleet_like, growth, in_flight, in_rounds, per_episode,
+    seconds_words, steady,
 )
 
 PAGE = ROOT / "docs/planning.md"
@@ -42,11 +42,15 @@ NETWORKS = {
 RUNS = {
     "resnet20-2": ("resnet20", "ResNet-20, judged"),
     "resnet20-8": ("resnet20", "ResNet-20, judged"),
+    "resnet20-flight-4": ("resnet20", "ResNet-20, judged"),
     "sleep-4": ("digits", "digits, sleeps of 1 s"),
     "sleep-16": ("digits", "digits, sleeps of 1 s"),
     "sleep-16-2": ("digits", "digits, sleeps of 1 s"),
+    "sleep-flight-32": ("digits", "digits, sleeps of 1 s"),
     "sleep-64": ("digits", "digits, sleeps of 1 s"),
     "sleep-64-2": ("digits", "digits, sleeps of 1 s"),
+    "sleep-flight-128": ("digits", "digits, sleeps of 1 s"),
+    "random-flight-32": ("digits-random-table", "digits, `random`, sleeps of 0.2 s"),
 }
 
 
@@ -62,7 +66,7 @@ def recorded(searches):
         times = sorted(own["evaluations_s"])
         low, high = (times[int(share * (len(times) - 1))] for share in (0.05, 0.95))
         mean = statistics.fmean(times)
-        search_s = per_round(own)
+        search_s = per_episode(own)
         rows.append([
             what, f"{figure(mean)} ({figure(low / mean)} to {figure(high / mean)} of it)", figure(1000 * search_s),
             figure(1 / search_s), figure(own["until_first_task_s"] + own["before_first_proposal_s"]),
@@ -81,41 +85,38 @@ def grown(searches):
     for n in (200, 400, 600, 750, 1000, 2000, 5000):
         near = turns[n - 50 : n + 50]
         measured = figure(statistics.fmean(near) / first_s) if n + 45 <= len(turns) else ""
-        whole_s = [per_round(searches[name]) * n + cubed_s(searches) * n**4 / 4 for name in ("digits", "resnet20")]
-        rows.append([f"{n:,}", measured, figure(1 + rate * n**3), *map(seconds_words, whole_s)])
+        whole_s = [per_episode(searches[name]) * (n + rate * n**3 / 3) for name in ("digits", "resnet20")]
+        rows.append([f"{n:,}", measured, figure(1 + rate * n**2), *map(seconds_words, whole_s)])
     return table(["episode", "measured, times the first", "fitted", "the search itself until then, digits", "ResNet-20"], rows)
 
 
 def validation(searches):
     rows = []
     for name, (base, what) in RUNS.items():
-        own, like = searches[name], searches[base]
-        fleet = fleet_like(like, own["workers"], own["sleep_s"])
-        fleet = replace(fleet, cubed_s=cubed_s(searches))
+        own = searches[name]
+        fleet = fleet_like(searches, base, own["workers"], own["sleep_s"])
+        # Of these searches the first episodes alone count, which have not grown.
         if own["queue"] == "table":
             fleet = replace(fleet, beside_s=TABLE_LOOK_S)
+        if own["sleep_s"] is not None:
+            fleet = replace(fleet, evaluations_s=own["evaluations_s"])
         n_episodes, measured = len(own["evaluations_s"]), own["episodes_per_s"]
-
-        def predicted(fleet):
-            return statistics.fmean(in_rounds(fleet, own["round"], n_episodes, seed) for seed in range(20))
-
-        as_planned = predicted(fleet)
-        times = own["evaluations_s"]
-        with_own = predicted(replace(fleet, evaluations_s=times, search_s=per_round(own), cubed_s=0.0))
+        simulate, n, how = in_rounds, own["round"], f"rounds of {own['round']}"
+        if own.get("in_flight"):
+            simulate, n, how = in_flight, own["in_flight"], f"{own['in_flight']} in flight"
+        predicted = statistics.fmean(simulate(fleet, n, n_episodes, seed) for seed in range(20))
         rows.append([
-            what, own["workers"], own["round"], f"{own['load_1_min']:.0f}", figure(measured), figure(as_planned),
-            *(f"{round(100 * (one / measured - 1)):+d} %" for one in (as_planned, with_own)),
+            what, own["workers"], how, f"{own['load_1_min']:.0f}", figure(measured), figure(predicted),
+            f"{round(100 * (predicted / measured - 1)):+d} %",
         ])
-    return table(["search", "workers", "round", "load", "measured, episodes/s", "predicted", "error",
-                  "error, the run's own times given"], rows)
+    return table(["search", "workers", "mode", "load", "measured, episodes/s", "predicted", "error"], rows)
 
 
 def throughput(searches):
-    spread = searches[SPREAD]
     rows = []
     for evaluation_s in EVALUATIONS_S:
         for mode, simulate, factor in MODES:
-            fleets = [fleet_like(spread, n_workers, evaluation_s) for n_workers in WORKERS]
+            fleets = [fleet_like(searches, SPREAD, n_workers, evaluation_s) for n_workers in WORKERS]
             rates = [steady(simulate, fleet, factor * fleet.n_workers) for fleet in fleets]
             rows.append([f"{evaluation_s} s", mode, *map(figure, rates)])
     return table(["evaluation", "mode", *(f"{n:,}" for n in WORKERS)], rows)
@@ -140,10 +141,10 @@ def most_workers(simulate, factor, fleet_of, share):
 def saturation(searches):
     rows = []
     for name in ("digits", "resnet20"):
-        search_s = per_round(searches[name])
+        search_s = per_episode(searches[name])
         for evaluation_s in EVALUATIONS_S:
             def fleet_of(n_workers):
-                return fleet_like(searches[SPREAD], n_workers, evaluation_s, search_s)
+                return fleet_like(searches, SPREAD, n_workers, evaluation_s, search_s)
 
             cells = [f"{max(1, round(evaluation_s / search_s)):,}"]
             for _, simulate, factor, share in ((*MODES[1], 0.8), (*MODES[1], 0.5), (*MODES[2], 0.8)):
@@ -177,7 +178,7 @@ def many_searches(searches):
         cells = []
         for _, simulate, factor in MODES[1:]:
             for n_workers in (10, 100, 1000):
-                fleet = fleet_like(searches[SPREAD], n_workers, evaluation_s)
+                fleet = fleet_like(searches, SPREAD, n_workers, evaluation_s)
                 cells.append(f"{fewest_searches(simulate, factor, fleet, 0.8):,}")
         rows.append([f"{evaluation_s} s", *cells])
     header = ["evaluation"]
@@ -190,7 +191,7 @@ def network(searches):
     for evaluation_s, n_workers in ((0.1, 1), (1, 4), (10, 16), (60, 64)):
         cells = []
         for round_trip_ms in (0, 0.5, 5, 50):
-            fleet = fleet_like(searches[SPREAD], n_workers, evaluation_s, None, round_trip_ms / 1000)
+            fleet = fleet_like(searches, SPREAD, n_workers, evaluation_s, None, round_trip_ms / 1000)
             cells.append(figure(steady(in_rounds, fleet, 2 * n_workers)))
         rows.append([f"{evaluation_s} s", n_workers, *cells])
     return table(["evaluation", "workers", "loopback", "+0.5 ms", "+5 ms", "+50 ms"], rows)
@@ -237,7 +238,7 @@ COLOURS = ["#0b6e99", "#b45309", "#7c3aed", "#15803d"]
 
 def plot(searches):
     """Episodes a second against workers, both logarithmic, as SVG."""
-    spread, search_s = searches[SPREAD], per_round(searches[SPREAD])
+    search_s = per_episode(searches[SPREAD])
     width, height, left, right, top, bottom = 720, 440, 56, 24, 56, 48
     workers = sorted({round(10 ** (step / 8)) for step in range(25)})
     low, high = 0.01, 20.0
@@ -272,7 +273,7 @@ def plot(searches):
     parts.append(text(left + 6, y(ceiling) - 6, f"what the search itself can do: {ceiling:.1f}", colour=INK))
     for evaluation_s, colour in zip(EVALUATIONS_S, COLOURS):
         for simulate, dash in ((in_flight, ""), (in_rounds, ' stroke-dasharray="6 4"')):
-            rates = [steady(simulate, fleet_like(spread, n, evaluation_s, search_s), 2 * n) for n in workers]
+            rates = [steady(simulate, fleet_like(searches, SPREAD, n, evaluation_s, search_s), 2 * n) for n in workers]
             points = " ".join(f"{x(n):.1f},{y(rate):.1f}" for n, rate in zip(workers, rates))
             parts.append(f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="2"{dash}/>')
         # Below the beginning of the dashed line.

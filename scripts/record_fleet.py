@@ -45,6 +45,7 @@ def arguments():
     parser.add_argument("--server", help="nats://HOST:PORT of a server that is there, instead of one of its own")
     parser.add_argument("--replicas", type=int, default=1, help="servers that keep each message")
     parser.add_argument("--round", type=int, default=1)
+    parser.add_argument("--in-flight", type=int, help="policies in flight of a search that learns as answers arrive")
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--sleep-s", type=float, help="mean time that workers sleep instead of judging; over the table")
     parser.add_argument("--shape", help="recording whose evaluation times, scaled, are slept; equal times where absent")
@@ -195,6 +196,20 @@ def summary(options, rounds, started, takes, answers):
     return found
 
 
+def summary_in_flight(options, database, answers):
+    """The same of a search that learns as answers arrive: there is no time between rounds."""
+    rows = sqlite3.connect(database).execute(
+        "SELECT kind = 'reference' FROM episodes WHERE run_id = 1 AND NOT from_cache"
+    ).fetchall()
+    own = answers[sum(is_reference for (is_reference,) in rows) :]
+    # Until as many have arrived as are in flight the fleet fills up; at the end it runs empty.
+    steady = own[options.in_flight : len(own) - options.in_flight]
+    if len(steady) < 2:
+        raise SystemExit("record: nothing is left between filling up and running empty; it needs more --episodes")
+    rate = (len(steady) - 1) / (steady[-1][0] - steady[0][0])
+    return {"evaluations_s": [fields["wall_s"] for _, fields in own], "episodes_per_s": rate}
+
+
 def rounded(value):
     match value:
         case float():
@@ -213,7 +228,8 @@ def record(options, folder):
     queue = f"nats://127.0.0.1:{server.port}" if server else options.server or str(database)
     replicas = ["--queue-replicas", options.replicas]
     log = ["--log", "info", "--log-format", "json"]
-    command = [options.haq, "search", *options.search, "--db", database, "--queue", queue, "--round", options.round]
+    pace = ["--in-flight", options.in_flight] if options.in_flight else ["--round", options.round]
+    command = [options.haq, "search", *options.search, "--db", database, "--queue", queue, *pace]
     command += [*replicas, "--threads", 1, "--out", folder / "out", *log]
     files, workers, sleepers = [], [], None
     started = time.time()
@@ -250,7 +266,9 @@ def record(options, folder):
     takes = sleepers.takes if sleepers else sum((logged(file, "a task was taken") for file in files), [])
     takes.sort(key=lambda take: take[0])
     answers = logged(folder / "search.log", "an answer arrived")
-    found = summary(options, rounds_of(database, options.round), started, takes, answers)
+    found = summary_in_flight(options, database, answers) if options.in_flight else summary(
+        options, rounds_of(database, options.round), started, takes, answers
+    )
     moved = [re.search(r"([\d.]+) MB", file.read_text()) for file in files]
     if any(moved):
         found["moved_mb"] = [float(one[1]) for one in moved if one]
@@ -269,6 +287,7 @@ def main():
         found = record(options, Path(folder))
     told = {"search": [re.sub(r".*/", "", word) for word in options.search]}
     told |= {"queue": "table" if options.sleep_s is not None else options.queue, "round": options.round}
+    told |= {"in_flight": options.in_flight} if options.in_flight else {}
     told |= {"replicas": options.replicas, "workers": options.workers, "sleep_s": options.sleep_s, "shape": options.shape}
     told |= {"recorded_at": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")}
     version = subprocess.run([options.haq, "--version"], capture_output=True, text=True).stdout.strip()
