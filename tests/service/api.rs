@@ -228,6 +228,21 @@ fn profiles_are_listed_checked_drawn_and_taken() {
 }
 
 #[test]
+fn a_fleet_is_shown_where_there_is_one_and_its_silence_is_told() {
+    let server = Server::start(&[]);
+    let told = server.get("/api/v1/fleet").expect(404);
+    assert!(told["detail"].as_str().unwrap().contains("`queue`"), "{told}");
+    assert_eq!(server.get("/fleet").status, 404);
+
+    let server = Server::start(&["--queue", "nats://127.0.0.1:1"]);
+    let told = server.get("/api/v1/fleet").expect(503);
+    assert!(told["detail"].as_str().unwrap().contains("127.0.0.1:1"), "{told}");
+    assert_eq!(server.get("/fleet").status, 503);
+    let figures = String::from_utf8(server.get("/metrics").body).unwrap();
+    assert!(figures.contains("\nhaq_fleet_up 0\n"), "{figures}");
+}
+
+#[test]
 fn every_route_is_described_and_every_description_is_a_route() {
     let server = Server::start(&[]);
     let description = server.get("/api/v1/openapi.json").expect(200);

@@ -18,13 +18,11 @@ use super::{
     desk::{Desk, Open, Wanted},
     error::FleetError,
     evaluation::{Evaluation, Finding, FoundIn},
-    testbed::{Testbed, TestbedError},
+    testbed::{Packed, Testbed, TestbedError},
 };
 use crate::{
     domain::{BitwidthPolicy, Measure, Quality, RunId, hexadecimal},
-    queue::{
-        ATTEMPTS_MAX, Answer, ArrivedAnswer, Blob, BlobStore, EvalQueue, Task, WorkerRegistry,
-    },
+    queue::{ATTEMPTS_MAX, Answer, ArrivedAnswer, BlobStore, EvalQueue, Task, WorkerRegistry},
     runner::{Prepared, Runner, inputs, model::load_model},
     search::{Judged, PolicyEvaluator, SearchError, SearchRequest, Trial},
 };
@@ -71,7 +69,7 @@ pub struct FleetEvaluator<Q: EvalQueue, B> {
     settings: FleetSettings,
     evaluation_key: String,
     search: String,
-    testbed: Blob,
+    packed: Packed,
     desk: RefCell<Desk<Q::Receipt>>,
     report: RefCell<FleetReport>,
     is_alone: Cell<bool>,
@@ -97,7 +95,7 @@ impl<Q: EvalQueue + WorkerRegistry, B: BlobStore> FleetEvaluator<Q, B> {
         let prepared = runner.prepared();
         let key = prepared.evaluation_key(runner.plan());
         let search = search_name(runner.id(), &runner.created_at()?, &key);
-        let testbed = runtime.block_on(Testbed::pack(runner.plan(), &key, &blobs))?;
+        let packed = runtime.block_on(Testbed::pack(runner.plan(), &key, &blobs))?;
         Ok(Self {
             runtime,
             queue,
@@ -107,7 +105,7 @@ impl<Q: EvalQueue + WorkerRegistry, B: BlobStore> FleetEvaluator<Q, B> {
             prepared,
             settings,
             search,
-            testbed,
+            packed,
             desk: RefCell::new(Desk::new()),
             report: RefCell::default(),
             is_alone: Cell::new(false),
@@ -143,7 +141,8 @@ impl<Q: EvalQueue + WorkerRegistry, B: BlobStore> FleetEvaluator<Q, B> {
         let tasks: Vec<Task> = trials.iter().map(|trial| self.task(trial, measure)).collect();
         let new = self.desk.borrow_mut().open(&tasks, trials);
         if !new.is_empty() {
-            self.keep_files().await?;
+            // Whoever lost its disk lost all of them.
+            self.keep_files(&self.packed.first_parts[..1]).await?;
             self.queue.publish_all(&new).await.map_err(FleetError::queue)?;
         }
         loop {
@@ -175,7 +174,7 @@ impl<Q: EvalQueue + WorkerRegistry, B: BlobStore> FleetEvaluator<Q, B> {
 
     fn task(&self, trial: &Trial, measure: Measure) -> Task {
         let limit = self.settings.time_limit_s;
-        let evaluation = Evaluation::new(&self.testbed, trial, measure, limit);
+        let evaluation = Evaluation::new(&self.packed.testbed, trial, measure, limit);
         Task {
             id: evaluation.id(),
             search: self.search.clone(),
@@ -265,7 +264,7 @@ impl<Q: EvalQueue + WorkerRegistry, B: BlobStore> FleetEvaluator<Q, B> {
 
     /// What the queue lost is handed out again; what kills every worker ends the search.
     async fn look_after(&self) -> Result<(), FleetError> {
-        let had_files = self.keep_files().await?;
+        let had_files = self.keep_files(&self.packed.first_parts).await?;
         let missing = self.desk.borrow().open.clone();
         for letter in self.queue.dead_letters().await.map_err(FleetError::queue)? {
             let Some(open) = missing.get(&letter.task.id) else { continue };
@@ -301,17 +300,21 @@ impl<Q: EvalQueue + WorkerRegistry, B: BlobStore> FleetEvaluator<Q, B> {
 
     /// Puts network and images where workers find them once more, if they are there no longer. False
     /// where that was so.
-    async fn keep_files(&self) -> Result<bool, FleetError> {
-        // Whoever lost its disk lost all of them.
-        let part = &self.testbed.parts[0];
-        if self.blobs.has_part(part).await.map_err(TestbedError::from)? {
+    ///
+    /// - `parts`: what is looked for
+    async fn keep_files(&self, parts: &[String]) -> Result<bool, FleetError> {
+        let mut has_all = true;
+        for part in parts {
+            has_all &= self.blobs.has_part(part).await.map_err(TestbedError::from)?;
+        }
+        if has_all {
             return Ok(true);
         }
         tracing::warn!("the fleet has lost network and images; they are sent again");
         let model = load_model((&self.request).into())?;
         let plan = inputs::plan(self.request.clone(), model)?;
-        let testbed = Testbed::pack(&plan, &self.evaluation_key, &self.blobs).await?;
-        if testbed == self.testbed { Ok(false) } else { Err(FleetError::FilesChanged) }
+        let packed = Testbed::pack(&plan, &self.evaluation_key, &self.blobs).await?;
+        if packed == self.packed { Ok(false) } else { Err(FleetError::FilesChanged) }
     }
 
     /// Says once that nobody is there to work.

@@ -41,6 +41,14 @@ pub struct Testbed {
     pub search: Blob,
 }
 
+/// A testbed that workers can be given.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Packed {
+    pub testbed: Blob,
+    /// The first part of the testbed's own description, then of each of its files.
+    pub first_parts: Vec<String>,
+}
+
 /// What a worker reads of the files of a testbed.
 pub struct TestbedBytes {
     pub onnx: Vec<u8>,
@@ -72,8 +80,7 @@ pub enum TestbedError {
 }
 
 impl Testbed {
-    /// Puts everything where workers find it; what is there already is not sent again. Gives the
-    /// testbed's own place.
+    /// Puts everything where workers find it; what is there already is not sent again.
     ///
     /// # Errors
     /// When model or images cannot be read any more, or cannot be sent.
@@ -81,7 +88,7 @@ impl Testbed {
         plan: &Plan,
         evaluation_key: &str,
         blobs: &impl BlobStore,
-    ) -> Result<Blob, TestbedError> {
+    ) -> Result<Packed, TestbedError> {
         let request = &plan.request;
         let onnx = Model::file_bytes(request.model.as_deref()).map_err(RunnerError::from)?;
         let weights = request.weights.as_deref().map(|path| Model::file_bytes(Some(path)));
@@ -117,7 +124,11 @@ impl Testbed {
             search: blobs.put(&search).await?,
         };
         let bytes = serde_json::to_vec(&testbed).expect("a testbed is plain data");
-        Ok(blobs.put(&bytes).await?)
+        let place = blobs.put(&bytes).await?;
+        let Self { onnx, weights, calibration, search, .. } = &testbed;
+        let files = [Some(&place), Some(onnx), weights.as_ref(), Some(calibration), Some(search)];
+        let first_parts = files.into_iter().flatten().flat_map(|file| file.parts.first()).cloned();
+        Ok(Packed { first_parts: first_parts.collect(), testbed: place })
     }
 
     /// # Errors
