@@ -42,6 +42,7 @@ pub(crate) async fn check<Q: EvalQueue>(mut new_queue: impl AsyncFnMut(Duration)
     published_twice_is_one_task(&new_queue(LEASE).await).await;
     answers_go_to_their_search_in_order(&new_queue(LEASE).await).await;
     answers_stay_until_taken(&new_queue(LEASE).await).await;
+    answers_that_are_not_taken_hide_no_others(&new_queue(LEASE * 20).await).await;
     what_was_answered_and_taken_can_be_published_again(&new_queue(LEASE).await).await;
     an_extended_lease_is_kept(&new_queue(LEASE).await).await;
     a_lost_lease_is_handed_out_again(&new_queue(LEASE).await).await;
@@ -321,6 +322,22 @@ async fn a_dead_letter_may_still_be_answered<Q: EvalQueue>(queue: &Q) {
     assert!(queue.complete(&lease.ticket, &answer(&lease, "ann")).await.unwrap());
     assert!(queue.dead_letters().await.unwrap().is_empty());
     assert_eq!(collect(queue, "s1", 1).await.len(), 1);
+}
+
+async fn answers_that_are_not_taken_hide_no_others<Q: EvalQueue>(queue: &Q) {
+    const N_TASKS: u32 = 300;
+    let tasks: Vec<Task> = (0..N_TASKS).map(|index| task("s1", index)).collect();
+    queue.publish_all(&tasks).await.unwrap();
+    for _ in 0..N_TASKS {
+        let lease = leased(queue, "ann").await;
+        queue.complete(&lease.ticket, &answer(&lease, "ann")).await.unwrap();
+    }
+    let (mut seen, started) = (BTreeSet::new(), Instant::now());
+    while seen.len() < tasks.len() && started.elapsed() < PATIENCE {
+        let arrived = queue.answers("s1", PATIENCE).await.unwrap();
+        seen.extend(arrived.into_iter().map(|arrived| arrived.answer.task));
+    }
+    assert_eq!(seen.len(), tasks.len());
 }
 
 async fn a_withdrawn_search_leaves_nothing<Q: EvalQueue>(queue: &Q) {

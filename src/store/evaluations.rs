@@ -2,8 +2,12 @@
 //! arrival. Each step is one statement, and so one transaction.
 
 use std::{
+    collections::HashMap,
     future::Future,
-    sync::atomic::{AtomicBool, Ordering},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -36,6 +40,9 @@ const AT_ONCE: usize = 256;
 pub struct LocalEvalQueue {
     store: Store,
     lease: Duration,
+    /// Answers that were handed out and not taken, by row, and when: they do not hide those after
+    /// them.
+    handed_out: Arc<Mutex<HashMap<i64, Instant>>>,
 }
 
 /// What happened in this process.
@@ -61,7 +68,7 @@ pub struct LocalReceipt {
 impl Store {
     /// The queue of evaluations in this file, for as many worker processes as have it open.
     pub fn evaluations(&self) -> LocalEvalQueue {
-        LocalEvalQueue { store: self.clone(), lease: TASK_LEASE }
+        LocalEvalQueue { store: self.clone(), lease: TASK_LEASE, handed_out: Arc::default() }
     }
 }
 
@@ -185,12 +192,24 @@ impl LocalEvalQueue {
         Ok(leased)
     }
 
+    fn handed_out(&self) -> MutexGuard<'_, HashMap<i64, Instant>> {
+        self.handed_out.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Answers that were not handed out lately.
     async fn arrived(&self, search: &str) -> Result<Vec<ArrivedAnswer<LocalReceipt>>, StoreError> {
+        let lately: Vec<i64> = {
+            let mut handed_out = self.handed_out();
+            handed_out.retain(|_, at| at.elapsed() < self.lease);
+            handed_out.keys().copied().collect()
+        };
         let rows = sqlx::query(
             "SELECT id, answer FROM evaluations WHERE search = ? AND state = 'answered'
+                 AND id NOT IN (SELECT value FROM json_each(?))
              ORDER BY arrival LIMIT ?",
         )
         .bind(search.to_owned())
+        .bind(to_json(&lately).at(self.store.path())?)
         .bind(ANSWERS_MAX)
         .fetch_all(self.readers())
         .await
@@ -199,7 +218,11 @@ impl LocalEvalQueue {
             let receipt = LocalReceipt { id: row.try_get("id")? };
             Ok(ArrivedAnswer { answer: json(row, "answer")?, receipt })
         };
-        rows.iter().map(arrived).collect::<SqlxResult<_>>().at(self.store.path())
+        let arrived = rows.iter().map(arrived).collect::<SqlxResult<Vec<_>>>();
+        let arrived = arrived.at(self.store.path())?;
+        let now = Instant::now();
+        self.handed_out().extend(arrived.iter().map(|arrived| (arrived.receipt.id, now)));
+        Ok(arrived)
     }
 
     /// Changes one dead letter; false where there is none.
@@ -330,15 +353,19 @@ impl EvalQueue for LocalEvalQueue {
 
     async fn take_all(&self, receipts: &[LocalReceipt]) -> Result<(), StoreError> {
         let ids: Vec<i64> = receipts.iter().map(|receipt| receipt.id).collect();
-        let ids = to_json(&ids).at(self.store.path())?;
+        let listed = to_json(&ids).at(self.store.path())?;
         self.write(|| {
             sqlx::query(
                 "DELETE FROM evaluations
                  WHERE id IN (SELECT value FROM json_each(?)) AND state = 'answered'",
             )
-            .bind(ids.clone())
+            .bind(listed.clone())
         })
         .await?;
+        let mut handed_out = self.handed_out();
+        ids.iter().for_each(|id| {
+            handed_out.remove(id);
+        });
         Ok(())
     }
 
