@@ -110,15 +110,15 @@ pub struct SearchArgs {
     #[arg(long, value_name = "EPOCHS", num_args = 0..=1, default_value_t = 0, default_missing_value = "1")]
     pub episode_finetune: u32,
     /// Policies that are judged at a time, such as by workers of a fleet. The strategy learns from
-    /// each as it is judged: equal seeds need not give equal episodes, but with --deterministic
+    /// each as it is judged, so that equal seeds may give unequal episodes
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=i64::from(ROUND_MAX)))]
     pub in_flight: Option<u32>,
-    /// Have so many policies judged before the strategy learns from them, in the order it proposed
-    /// them: equal seeds give equal episodes, whoever judges
-    #[arg(long, requires = "in_flight")]
+    /// With --in-flight: have all of them judged and learn from them in the order of their proposal
+    /// before the next ones are proposed, so that equal seeds give equal episodes, whoever judges
+    #[arg(long)]
     pub deterministic: bool,
     /// The same as --in-flight N --deterministic
-    #[arg(long, value_name = "N", conflicts_with_all = ["in_flight", "deterministic"], value_parser = clap::value_parser!(u32).range(1..=i64::from(ROUND_MAX)))]
+    #[arg(long, value_name = "N", conflicts_with = "in_flight", value_parser = clap::value_parser!(u32).range(1..=i64::from(ROUND_MAX)))]
     pub round: Option<u32>,
     /// Images each policy is judged on
     #[arg(long, value_name = "N")]

@@ -1,6 +1,9 @@
 //! The contract of a queue of evaluations, on streams.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::atomic::{AtomicU32, Ordering},
+    time::{Duration, Instant},
+};
 
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, stream};
@@ -82,8 +85,12 @@ impl EvalQueue for JetStreamQueue {
         ticket: &JetStreamTicket,
         answer: &Answer,
     ) -> Result<bool, QueueError> {
-        let payload = written(answer);
-        let kept = self.server.insist(|| self.try_answer(ticket, payload.clone())).await?;
+        let (payload, n_tries) = (written(answer), AtomicU32::new(0));
+        let answered = self.server.insist(|| {
+            let is_again = n_tries.fetch_add(1, Ordering::Relaxed) > 0;
+            self.try_answer(ticket, payload.clone(), is_again)
+        });
+        let kept = answered.await?;
         // Only now: a task may be answered twice, and never not at all.
         self.server.insist(|| self.end(ticket)).await?;
         Ok(kept)
@@ -218,12 +225,24 @@ impl JetStreamQueue {
         Ok(Some(LeasedTask { task, ticket, attempt }))
     }
 
-    async fn try_answer(&self, ticket: &JetStreamTicket, answer: Bytes) -> Result<bool, Trouble> {
+    /// - `is_again`: whether an earlier try may have been kept and its acknowledgement lost
+    async fn try_answer(
+        &self,
+        ticket: &JetStreamTicket,
+        answer: Bytes,
+        is_again: bool,
+    ) -> Result<bool, Trouble> {
         let subject = self.subject_beside(ANSWERS, &ticket.task)?;
         let Delivery { consumer, sequence, .. } = &ticket.delivery;
         // The message and not the task: what was answered may be asked again.
         let id = format!("{consumer}.{sequence}");
-        self.server.keep("answer", subject, answer, Some(&id)).await
+        let kept = self.server.keep("answer", subject.clone(), answer.clone(), Some(&id)).await?;
+        if kept || !is_again {
+            return Ok(kept);
+        }
+        // It was ours, unless another one's is there.
+        let there = self.server.last(&self.server.fleet.stream(ANSWERS), &subject).await?;
+        Ok(there.is_none_or(|there| there.payload == answer))
     }
 
     /// Takes an answered task off the queue, whoever holds it.
