@@ -40,7 +40,6 @@ NETWORKS = {
 
 # Recordings that are foretold by others.
 RUNS = {
-    "resnet20-2": ("resnet20", "ResNet-20, judged"),
     "resnet20-8": ("resnet20", "ResNet-20, judged"),
     "resnet20-flight-4": ("resnet20", "ResNet-20, judged"),
     "sleep-4": ("digits", "digits, sleeps of 1 s"),
@@ -50,7 +49,7 @@ RUNS = {
     "sleep-64": ("digits", "digits, sleeps of 1 s"),
     "sleep-64-2": ("digits", "digits, sleeps of 1 s"),
     "sleep-flight-128": ("digits", "digits, sleeps of 1 s"),
-    "random-flight-32": ("digits-random-table", "digits, `random`, sleeps of 0.2 s"),
+    **{f"random-flight-{n}": ("digits-random-table", "digits, `random`, sleeps of 0.2 s") for n in (2, 4, 8, 16)},
 }
 
 
