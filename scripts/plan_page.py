@@ -222,7 +222,7 @@ def quality(_):
             more = "" if n_round == "1" else f"{round(100 * (mean / alone - 1)):+d} %"
             spread = f"{mean:.4f} ± {statistics.stdev(found):.4f}"
             rows.append([what, n_round, spread, f"{min(found):.4f} to {max(found):.4f}", more])
-    return table(["network", "round", "KL of the best, nats", "least to most", "against rounds of 1"], rows)
+    return table(["network", "round, or in flight", "KL of the best, nats", "least to most", "against rounds of 1"], rows)
 
 
 TABLES = {
