@@ -240,9 +240,9 @@ impl JetStreamQueue {
         if kept || !is_again {
             return Ok(kept);
         }
-        // It was ours, unless another one's is there.
+        // One that was taken meanwhile may have been another's.
         let there = self.server.last(&self.server.fleet.stream(ANSWERS), &subject).await?;
-        Ok(there.is_none_or(|there| there.payload == answer))
+        Ok(there.is_some_and(|there| there.payload == answer))
     }
 
     /// Takes an answered task off the queue, whoever holds it.
