@@ -67,7 +67,8 @@ proptest! {
             prop_assert_eq!(read.stopped_after_images, record.stopped_after_images);
             prop_assert_eq!(read.proposal_index, record.proposal_index);
             let by = |e: &EpisodeRecord| e.judged_by.clone().map(|by| {
-                (by.worker, by.device, by.libtorch_version, (by.evaluation_s + 0.0).to_bits())
+                let s = if by.evaluation_s.is_nan() { f64::NAN } else { by.evaluation_s };
+                (by.worker, by.device, by.libtorch_version, s.to_bits())
             });
             prop_assert_eq!(by(read), by(record));
         }

@@ -2,7 +2,10 @@
 
 use std::fs;
 
-use haq::{domain::Operand, store::BlockingStore};
+use haq::{
+    domain::{EpisodeRecord, JudgedBy, Operand},
+    store::BlockingStore,
+};
 
 use crate::{
     common::{KEY, bits, checkpoint, description, episode, sql, temporary},
@@ -21,7 +24,14 @@ fn every_documented_query_answers() {
     let run = store.create_run(&description(), KEY).unwrap();
     for index in 0..3 {
         let quality = 0.9 + f64::from(index) / 100.0;
-        let record = episode(index, quality, 0.002 + quality / 1000.0);
+        let judged_by = Some(JudgedBy {
+            worker: "one".into(),
+            device: "NVIDIA H100".into(),
+            libtorch_version: "2.10.0".into(),
+            evaluation_s: 0.5,
+        });
+        let record =
+            EpisodeRecord { judged_by, ..episode(index, quality, 0.002 + quality / 1000.0) };
         store.commit_episode(run, &record, &checkpoint(index)).unwrap();
     }
     let subject = store.add_subject(&subject(0), &float(), 0.5).unwrap().id;
