@@ -68,13 +68,15 @@ pub trait Proposer {
 
     /// Hears what became of a proposal, exactly once for each.
     ///
-    /// - `context`: what it was made in; what was in flight then is not told again
+    /// - `_context`: what it was made in; what was in flight then is not told again
     fn learn(
         &mut self,
-        context: &EpisodeContext<'_>,
-        proposal: &Proposal,
-        judgement: &Judgement<'_>,
-    ) -> Result<(), SearchError>;
+        _context: &EpisodeContext<'_>,
+        _proposal: &Proposal,
+        _judgement: &Judgement<'_>,
+    ) -> Result<(), SearchError> {
+        Ok(())
+    }
 
     /// Hears of a policy it did not propose, or had proposed before the run was resumed; in the
     /// order in which they were judged.
@@ -134,15 +136,6 @@ impl Proposer for RandomProposer {
         Ok(Some(Proposal::new(policy, EpisodeKind::Proposal)))
     }
 
-    fn learn(
-        &mut self,
-        _: &EpisodeContext<'_>,
-        _: &Proposal,
-        _: &Judgement<'_>,
-    ) -> Result<(), SearchError> {
-        Ok(())
-    }
-
     fn state(&mut self) -> ProposerState {
         ProposerState::default()
     }
@@ -163,15 +156,6 @@ impl Proposer for ListProposer {
     fn propose(&mut self, context: &EpisodeContext<'_>) -> Result<Option<Proposal>, SearchError> {
         let policy = self.policies.get(context.proposal_index as usize).cloned();
         Ok(policy.map(|policy| Proposal::new(policy, EpisodeKind::Proposal)))
-    }
-
-    fn learn(
-        &mut self,
-        _: &EpisodeContext<'_>,
-        _: &Proposal,
-        _: &Judgement<'_>,
-    ) -> Result<(), SearchError> {
-        Ok(())
     }
 
     fn state(&mut self) -> ProposerState {

@@ -23,15 +23,6 @@ impl Proposer for Uniform {
         Ok(next.map(|&(kind, bits)| Proposal::new(uniform(bits), kind)))
     }
 
-    fn learn(
-        &mut self,
-        _: &EpisodeContext<'_>,
-        _: &Proposal,
-        _: &Judgement<'_>,
-    ) -> Result<(), SearchError> {
-        Ok(())
-    }
-
     fn races(&self) -> bool {
         true
     }

@@ -73,9 +73,6 @@ impl<R> Desk<R> {
             self.open.insert(task.id.clone(), Open { task: task.clone(), policy, n_unusable: 0 });
             new.push(task.clone());
         }
-        if !new.is_empty() {
-            self.looked = Instant::now();
-        }
         new
     }
 
