@@ -138,15 +138,23 @@ impl<Q: EvalQueue + WorkerRegistry, B: BlobStore> FleetEvaluator<Q, B> {
     ) -> Result<(usize, Judged), FleetError> {
         // The episodes that these led to are in the database by now.
         self.take_answers().await?;
-        let tasks: Vec<Task> = trials.iter().map(|trial| self.task(trial, measure)).collect();
-        let new = self.desk.borrow_mut().open(&tasks, trials);
+        let testbed = &self.packed.testbed;
+        let ids: Vec<String> =
+            trials.iter().map(|trial| Evaluation::id(testbed, trial, measure)).collect();
+        let mut new = Vec::new();
+        for (id, trial) in ids.iter().zip(trials) {
+            if !self.desk.borrow().knows(id) {
+                new.push(self.task(id, trial, measure));
+                self.desk.borrow_mut().open(&new[new.len() - 1], trial);
+            }
+        }
         if !new.is_empty() {
             // Whoever lost its disk lost all of them.
             self.keep_files(&self.packed.first_parts[..1]).await?;
             self.queue.publish_all(&new).await.map_err(FleetError::queue)?;
         }
         loop {
-            let found = self.desk.borrow_mut().found(&tasks, wanted);
+            let found = self.desk.borrow_mut().found(&ids, wanted);
             if let Some(found) = found {
                 return Ok(found);
             }
@@ -172,11 +180,11 @@ impl<Q: EvalQueue + WorkerRegistry, B: BlobStore> FleetEvaluator<Q, B> {
         }
     }
 
-    fn task(&self, trial: &Trial, measure: Measure) -> Task {
+    fn task(&self, id: &str, trial: &Trial, measure: Measure) -> Task {
         let limit = self.settings.time_limit_s;
         let evaluation = Evaluation::new(&self.packed.testbed, trial, measure, limit);
         Task {
-            id: evaluation.id(),
+            id: id.to_owned(),
             search: self.search.clone(),
             device_class: self.settings.device_class.clone(),
             payload: serde_json::to_value(&evaluation).expect("a task is plain data"),

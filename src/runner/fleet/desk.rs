@@ -59,21 +59,15 @@ impl<R> Desk<R> {
         }
     }
 
-    /// Notes tasks as handed out; those that were not before.
-    ///
-    /// - `trials`: what they are about, one each
-    pub fn open(&mut self, tasks: &[Task], trials: &[Trial]) -> Vec<Task> {
-        let mut new = Vec::new();
-        for (task, trial) in tasks.iter().zip(trials) {
-            let is_answered = self.found.iter().any(|found| found.task == task.id);
-            if is_answered || self.open.contains_key(&task.id) {
-                continue;
-            }
-            let policy = trial.policy.key();
-            self.open.insert(task.id.clone(), Open { task: task.clone(), policy, n_unusable: 0 });
-            new.push(task.clone());
-        }
-        new
+    /// Whether a task is handed out, or answered and not asked for yet.
+    pub fn knows(&self, id: &str) -> bool {
+        self.open.contains_key(id) || self.found.iter().any(|found| found.task == id)
+    }
+
+    /// Notes a task as handed out.
+    pub fn open(&mut self, task: &Task, trial: &Trial) {
+        let open = Open { task: task.clone(), policy: trial.policy.key(), n_unusable: 0 };
+        self.open.insert(task.id.clone(), open);
     }
 
     /// Notes the answer to an open task.
@@ -83,12 +77,12 @@ impl<R> Desk<R> {
     }
 
     /// The wanted answer to one of these tasks, and the task's place; none while it is not there.
-    pub fn found(&mut self, tasks: &[Task], wanted: Wanted) -> Option<(usize, Judged)> {
-        let tasks = match wanted {
-            Wanted::First => &tasks[..1],
-            Wanted::Any => tasks,
+    pub fn found(&mut self, ids: &[String], wanted: Wanted) -> Option<(usize, Judged)> {
+        let ids = match wanted {
+            Wanted::First => &ids[..1],
+            Wanted::Any => ids,
         };
-        let place = |found: &Found<R>| tasks.iter().position(|task| task.id == found.task);
+        let place = |found: &Found<R>| ids.iter().position(|id| *id == found.task);
         let (at, index) =
             self.found.iter().enumerate().find_map(|(at, found)| Some((at, place(found)?)))?;
         let Found { judged, receipt, .. } = self.found.remove(at)?;
@@ -102,41 +96,42 @@ mod tests {
     use super::*;
     use crate::domain::{BitwidthPolicy, LayerBits, Quality};
 
-    fn asked(n: usize) -> (Vec<Task>, Vec<Trial>) {
-        let task = |index| Task {
-            id: format!("task-{index}"),
+    fn open(desk: &mut Desk<usize>, id: &str) {
+        let policy = BitwidthPolicy::uniform(2, LayerBits::EIGHT);
+        let task = Task {
+            id: id.to_owned(),
             search: "s".into(),
             device_class: "cpu".into(),
             payload: serde_json::Value::Null,
         };
-        let policy = BitwidthPolicy::uniform(2, LayerBits::EIGHT);
-        ((0..n).map(task).collect(), vec![Trial { policy, rival: None }; n])
+        desk.open(&task, &Trial { policy, rival: None });
     }
 
     fn answer(desk: &mut Desk<usize>, index: usize) {
         let judged = Judged::on_all_images(Quality::default());
-        desk.answer(format!("task-{index}"), judged, index);
+        desk.answer(index.to_string(), judged, index);
     }
 
     #[test]
-    fn a_task_is_handed_out_once_and_answers_are_given_in_their_order() {
+    fn a_task_is_known_until_it_was_asked_for_and_answers_are_given_in_their_order() {
         let mut desk = Desk::new();
-        let (tasks, trials) = asked(4);
-        assert_eq!(desk.open(&tasks[..3], &trials).len(), 3);
-        assert_eq!(desk.open(&tasks, &trials), tasks[3..]);
-        let found = |desk: &mut Desk<usize>, wanted| Some(desk.found(&tasks, wanted)?.0);
+        let ids = ["0", "1", "2", "3"].map(str::to_owned);
+        ids[..3].iter().for_each(|id| open(&mut desk, id));
+        assert_eq!(ids.each_ref().map(|id| desk.knows(id)), [true, true, true, false]);
+        let found = |desk: &mut Desk<usize>, wanted| Some(desk.found(&ids, wanted)?.0);
         assert_eq!(found(&mut desk, Wanted::Any), None);
         answer(&mut desk, 2);
-        answer(&mut desk, 3);
-        assert_eq!(desk.open(&tasks, &trials), [], "answered and not asked for yet");
+        answer(&mut desk, 1);
+        assert!(desk.knows("2"), "answered and not asked for yet");
         assert_eq!(found(&mut desk, Wanted::First), None);
         assert_eq!(found(&mut desk, Wanted::Any), Some(2));
+        assert!(!desk.knows("2"));
         // Only what the search has heard of may leave the queue.
         assert_eq!(desk.receipts, [2]);
         answer(&mut desk, 0);
         assert_eq!(found(&mut desk, Wanted::First), Some(0));
-        assert_eq!(found(&mut desk, Wanted::Any), Some(3));
+        assert_eq!(found(&mut desk, Wanted::Any), Some(1));
         assert_eq!(found(&mut desk, Wanted::Any), None);
-        assert_eq!(desk.receipts, [2, 0, 3]);
+        assert_eq!(desk.receipts, [2, 0, 1]);
     }
 }

@@ -36,8 +36,10 @@ impl Evaluation {
     }
 
     /// SHA-256 over all that the answer depends on, hexadecimal.
-    pub fn id(&self) -> String {
-        let Self { testbed, policy, rival, measure, time_limit_s: _ } = self;
+    ///
+    /// - `testbed`: what the trial is judged on
+    pub fn id(testbed: &Blob, trial: &Trial, measure: Measure) -> String {
+        let Trial { policy, rival } = trial;
         let rival = rival.as_ref().map_or_else(String::new, BitwidthPolicy::key);
         let text = format!("{} {} against {rival} by {measure}", testbed.digest, policy.key());
         hexadecimal(&Sha256::digest(text))
@@ -91,27 +93,26 @@ mod tests {
     use super::*;
     use crate::domain::{Bits, LayerBits};
 
-    fn evaluation() -> Evaluation {
-        let bits = Bits::new(4).unwrap();
-        let policy = BitwidthPolicy::uniform(3, LayerBits::new(bits, bits));
-        let trial = Trial { policy, rival: None };
-        Evaluation::new(&Blob::of(b"testbed"), &trial, Measure::Top1, 60)
-    }
-
     #[test]
     fn an_id_changes_with_all_that_the_answer_depends_on_and_with_nothing_else() {
-        let one = evaluation();
+        let bits = Bits::new(4).unwrap();
+        let policy = BitwidthPolicy::uniform(3, LayerBits::new(bits, bits));
+        let (testbed, one) = (Blob::of(b"testbed"), Trial { policy, rival: None });
+        let id = Evaluation::id(&testbed, &one, Measure::Top1);
         let eight = BitwidthPolicy::uniform(3, LayerBits::EIGHT);
-        for other in [
-            Evaluation { testbed: Blob::of(b"another"), ..one.clone() },
-            Evaluation { policy: eight.clone(), ..one.clone() },
-            Evaluation { rival: Some(eight), ..one.clone() },
-            Evaluation { measure: Measure::Kl, ..one.clone() },
+        let other = Trial { policy: eight.clone(), ..one.clone() };
+        let raced = Trial { rival: Some(eight), ..one.clone() };
+        for (testbed, trial, measure) in [
+            (&Blob::of(b"another"), &one, Measure::Top1),
+            (&testbed, &other, Measure::Top1),
+            (&testbed, &raced, Measure::Top1),
+            (&testbed, &one, Measure::Kl),
         ] {
-            assert_ne!(other.id(), one.id(), "{other:?}");
+            assert_ne!(Evaluation::id(testbed, trial, measure), id, "{trial:?} by {measure}");
         }
-        assert_eq!(Evaluation { time_limit_s: 5, ..one.clone() }.id(), one.id());
-        let read: Evaluation = serde_json::from_value(serde_json::to_value(&one).unwrap()).unwrap();
-        assert_eq!((read.id(), &read), (one.id(), &one));
+        let asked = Evaluation::new(&testbed, &raced, Measure::Top1, 60);
+        let read: Evaluation =
+            serde_json::from_value(serde_json::to_value(&asked).unwrap()).unwrap();
+        assert_eq!((read.trial(), &read), (raced, &asked));
     }
 }
