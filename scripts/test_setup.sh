@@ -267,7 +267,8 @@ program() {
 continuous_integration() {
     local ci=$scratch/repo/.ci/run
     new_machine && stand_in make 'echo "make $*"'
-    stand_in chromium 'exit 0' && stand_in chromedriver 'exit 0'
+    local tool
+    for tool in chromium chromedriver nats-server openssl ip; do stand_in "$tool" 'exit 0'; done
     stand_in id 'echo 0'
     # shellcheck disable=SC2016 # for the stand-in
     stand_in apt-get 'echo "apt-get $*"; case $* in install*) ln -s cc "${0%/*}/c++" ;; esac'
@@ -285,6 +286,10 @@ continuous_integration() {
 
     stand_in c++ 'exit 0' && without chromium && try "$ci"
     accepts "CI without a browser, as somebody" "chromium cannot be installed: no browser tests"
+    holds "it goes on to the tests" grep -qx 'make test' "$scratch/out"
+
+    stand_in chromium 'exit 0' && without openssl && try "$ci"
+    accepts "CI without certificates, as somebody" "openssl cannot be installed: no tests with them"
     holds "it goes on to the tests" grep -qx 'make test' "$scratch/out"
 
     stand_in rustup 'echo "rustup $*"' && try "$ci"
