@@ -5,11 +5,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Connection, JetStreamQueue, streams};
+use super::{Connection, JetStreamQueue, JetStreamTicket, streams};
 use crate::queue::{
-    Answer, BlobCache, BlobStore, EvalQueue, QueueDepth,
+    Answer, BlobCache, BlobStore, EvalQueue, LeasedTask, QueueDepth,
     blobs::tests::content,
-    evaluation_contract::{answer, leased, task},
+    evaluation_contract::{answer, task},
     jetstream::tests::{NatsServer, nats_common::free_port},
 };
 
@@ -75,6 +75,13 @@ async fn is_whole(queue: &JetStreamQueue) -> bool {
         }
     }
     true
+}
+
+async fn leased_after_elections(
+    queue: &JetStreamQueue,
+    worker: &str,
+) -> LeasedTask<JetStreamTicket> {
+    queue.lease("cpu", worker, PATIENCE).await.unwrap().expect("a task waits")
 }
 
 /// Answers tasks until told to stop.
@@ -154,7 +161,7 @@ async fn without_two_of_three_servers_everybody_waits_and_then_goes_on() {
     let Some(mut cluster) = Cluster::start() else { return };
     let coordinator = cluster.queue().await;
     coordinator.publish(&task("s1", 1)).await.unwrap();
-    let held = leased(&coordinator, "ann").await;
+    let held = leased_after_elections(&coordinator, "ann").await;
     cluster.servers[..2].iter_mut().for_each(NatsServer::kill);
     let queue = coordinator.clone();
     let waiting = tokio::spawn(async move {
@@ -166,7 +173,7 @@ async fn without_two_of_three_servers_everybody_waits_and_then_goes_on() {
     assert!(!waiting.is_finished(), "one server of three cannot keep anything");
     cluster.servers[..2].iter_mut().for_each(NatsServer::restart_same_disk);
     waiting.await.unwrap();
-    assert_eq!(leased(&coordinator, "bob").await.task, task("s1", 2));
+    assert_eq!(leased_after_elections(&coordinator, "bob").await.task, task("s1", 2));
     let mut found = BTreeMap::new();
     take(&coordinator, 1, &mut found).await;
     assert!(found.contains_key(&task("s1", 1).id));
