@@ -6,12 +6,16 @@
 use std::{
     io::Read,
     net::{TcpListener, TcpStream},
+    ops::Range,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
 
 const PROGRAM_FOLDERS: [&str; 2] = ["/usr/sbin", "/usr/local/bin"];
+
+/// From 32768 on, Linux gives ports to outgoing connections.
+const BELOW_THE_SYSTEMS: Range<u16> = 15_000..32_000;
 
 /// Killed when dropped.
 pub struct NatsServer {
@@ -111,9 +115,11 @@ fn program() -> Option<PathBuf> {
     found
 }
 
-/// Nobody uses it at the moment.
+/// Nobody uses it at the moment, and no connection gets it from the system while its server is away.
 pub fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    let is_free = |port: &u16| TcpListener::bind(("127.0.0.1", *port)).is_ok();
+    let mut candidates = std::iter::repeat_with(|| rand::random_range(BELOW_THE_SYSTEMS));
+    candidates.find(is_free).expect("it goes on for ever")
 }
 
 /// None where it ended at once, as it does when another has the port.

@@ -95,23 +95,42 @@ async fn work(queue: JetStreamQueue, worker: &str, stop: tokio::sync::watch::Rec
     }
 }
 
-/// Takes answers until there is one to each of so many tasks; what else there is to a task says the
-/// same.
+/// Takes what has arrived; what else there is to a task says the same.
+async fn take_some(queue: &JetStreamQueue, found: &mut BTreeMap<String, Answer>) {
+    for arrived in queue.answers("s1", Duration::from_secs(2)).await.unwrap() {
+        queue.take(&arrived.receipt).await.unwrap();
+        let answer = arrived.answer;
+        let first = found.entry(answer.task.clone()).or_insert_with(|| answer.clone());
+        assert_eq!(*first, answer, "two answers to one task");
+    }
+}
+
+/// Takes answers until there is one to each of so many tasks.
 async fn take(queue: &JetStreamQueue, n_tasks: usize, found: &mut BTreeMap<String, Answer>) {
     let started = Instant::now();
     while found.len() < n_tasks {
         assert!(started.elapsed() < PATIENCE, "{} of {n_tasks}", found.len());
-        for arrived in queue.answers("s1", Duration::from_secs(2)).await.unwrap() {
-            queue.take(&arrived.receipt).await.unwrap();
-            let answer = arrived.answer;
-            let first = found.entry(answer.task.clone()).or_insert_with(|| answer.clone());
-            assert_eq!(*first, answer, "two answers to one task");
+        take_some(queue, found).await;
+    }
+}
+
+/// Takes answers until the queue is empty: a task whose end was said to a server that died comes
+/// back, and is answered, once more.
+async fn drain(queue: &JetStreamQueue, found: &mut BTreeMap<String, Answer>) {
+    let started = Instant::now();
+    loop {
+        let QueueDepth { waiting, leased, answers, dead_letters, .. } =
+            queue.depth().await.unwrap();
+        let left = (waiting, leased, answers, dead_letters);
+        if left == (0, 0, 0, 0) {
+            return;
         }
+        assert!(started.elapsed() < PATIENCE, "waiting, leased, answers, dead letters: {left:?}");
+        take_some(queue, found).await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "elections of three servers on busy cores may outlast its patience: -- --ignored"]
 async fn a_fleet_on_three_servers_goes_on_without_any_one_of_them() {
     const N_TASKS: u32 = 60;
     let Some(mut cluster) = Cluster::start() else { return };
@@ -144,19 +163,16 @@ async fn a_fleet_on_three_servers_goes_on_without_any_one_of_them() {
             tokio::time::sleep(Duration::from_millis(200)).await;
         }
     }
+    drain(&coordinator, &mut found).await;
     halt.send(true).unwrap();
     for worker in workers {
         worker.await.unwrap();
     }
     let expected: Vec<String> = (0..n_tasks).map(|index| task("s1", index).id).collect();
     assert_eq!(found.into_keys().collect::<Vec<_>>(), expected);
-    let QueueDepth { waiting, leased, answers, dead_letters, .. } =
-        coordinator.depth().await.unwrap();
-    assert_eq!((waiting, leased, answers, dead_letters), (0, 0, 0, 0));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "elections of three servers on busy cores may outlast its patience: -- --ignored"]
 async fn without_two_of_three_servers_everybody_waits_and_then_goes_on() {
     let Some(mut cluster) = Cluster::start() else { return };
     let coordinator = cluster.queue().await;
