@@ -1,9 +1,11 @@
 //! The local queue of evaluations as a table: leases that end with their time, answers in order of
 //! arrival. Each step is one statement, and so one transaction.
 
+mod leases;
+mod patience;
+
 use std::{
     collections::HashMap,
-    future::Future,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -11,23 +13,19 @@ use std::{
     time::{Duration, Instant},
 };
 
+pub(super) use patience::Signals;
+use patience::await_some;
 use sqlx::{Row, SqlitePool, sqlite::SqliteRow};
-use tokio::sync::Notify;
 
 use super::{
-    RETRY, Store, StoreError, WRITE_PATIENCE, error,
+    Store, StoreError,
     error::At,
-    lease::now_unix_ms,
-    rows::{SqlxResult, Statement, count, json, to_json},
+    rows::{SqlxResult, count, json, to_json},
 };
 use crate::queue::{
     ATTEMPTS_MAX, Answer, ArrivedAnswer, DeadLetter, EvalQueue, LeasedTask, QueueDepth, TASK_LEASE,
     Task,
 };
-
-/// How often an idle queue looks for what other processes did; what this process does it hears at
-/// once.
-const POLL: Duration = Duration::from_millis(20);
 
 /// Answers handed out at a time.
 const ANSWERS_MAX: u32 = 256;
@@ -43,13 +41,6 @@ pub struct LocalEvalQueue {
     /// Answers that were handed out and not taken, by row, and when: they do not hide those after
     /// them.
     handed_out: Arc<Mutex<HashMap<i64, Instant>>>,
-}
-
-/// What happened in this process.
-#[derive(Debug, Default)]
-pub(super) struct Signals {
-    task_waits: Notify,
-    answer_waits: Notify,
 }
 
 /// Names a lease: a row and which handing out of it.
@@ -88,108 +79,6 @@ impl LocalEvalQueue {
 
     fn readers(&self) -> &SqlitePool {
         &self.store.inner.readers
-    }
-
-    fn leased_until(&self) -> i64 {
-        let lease_ms = i64::try_from(self.lease.as_millis()).unwrap_or(i64::MAX);
-        now_unix_ms().saturating_add(lease_ms)
-    }
-
-    /// Runs one statement that writes, as often as it takes to get the file; how many rows it
-    /// changed.
-    pub(super) async fn write(&self, statement: impl Fn() -> Statement) -> Result<u64, StoreError> {
-        let (writer, started) = (self.store.writer()?, Instant::now());
-        loop {
-            match statement().execute(writer).await {
-                Err(error) if may_wait(&error, started) => tokio::time::sleep(RETRY).await,
-                done => return Ok(done.at(self.store.path())?.rows_affected()),
-            }
-        }
-    }
-
-    /// The same; the rows that it returns.
-    async fn write_returning(
-        &self,
-        statement: impl Fn() -> Statement,
-    ) -> Result<Vec<SqliteRow>, StoreError> {
-        let (writer, started) = (self.store.writer()?, Instant::now());
-        loop {
-            // All rows: only then is the statement's transaction committed.
-            match statement().fetch_all(writer).await {
-                Err(error) if may_wait(&error, started) => tokio::time::sleep(RETRY).await,
-                done => return done.at(self.store.path()),
-            }
-        }
-    }
-
-    /// Ends the leases that ran out: the tasks wait again, or are dead letters.
-    async fn end_old_leases(&self) -> Result<(), StoreError> {
-        let now = now_unix_ms();
-        self.write(|| {
-            sqlx::query(
-                "UPDATE evaluations SET state = CASE WHEN attempt < ? THEN 'waiting' ELSE 'dead' END
-                 WHERE state = 'leased' AND leased_until_unix_ms <= ?",
-            )
-            .bind(ATTEMPTS_MAX)
-            .bind(now)
-        })
-        .await?;
-        Ok(())
-    }
-
-    /// Looks without holding up writers: whether a task waits, or a lease ran out.
-    async fn may_lease(&self, device_class: &str) -> Result<bool, StoreError> {
-        sqlx::query_scalar(
-            "SELECT EXISTS (SELECT 1 FROM evaluations WHERE device_class = ? AND state = 'waiting')
-                 OR EXISTS (SELECT 1 FROM evaluations WHERE state = 'leased' AND leased_until_unix_ms <= ?)",
-        )
-        .bind(device_class.to_owned())
-        .bind(now_unix_ms())
-        .fetch_one(self.readers())
-        .await
-        .at(self.store.path())
-    }
-
-    /// What waits or whose lease ran out, whichever was published first; what was handed out too
-    /// often is left to [`Self::end_old_leases`].
-    async fn try_lease(
-        &self,
-        device_class: &str,
-        worker: &str,
-    ) -> Result<Option<LeasedTask<LocalTicket>>, StoreError> {
-        let (now, leased_until) = (now_unix_ms(), self.leased_until());
-        let rows = self
-            .write_returning(|| {
-                sqlx::query(
-                    "UPDATE evaluations
-                     SET state = 'leased', attempt = attempt + 1, fence = fence + 1, worker = ?1,
-                         leased_until_unix_ms = ?2
-                     WHERE id = (SELECT min(id) FROM (
-                         SELECT min(id) AS id FROM evaluations
-                         WHERE device_class = ?3 AND state = 'waiting'
-                         UNION ALL
-                         SELECT min(id) FROM evaluations INDEXED BY evaluations_leased
-                         WHERE device_class = ?3 AND state = 'leased' AND leased_until_unix_ms <= ?4
-                             AND attempt < ?5))
-                     RETURNING id, fence, attempt, search, task, device_class, payload",
-                )
-                .bind(worker.to_owned())
-                .bind(leased_until)
-                .bind(device_class.to_owned())
-                .bind(now)
-                .bind(ATTEMPTS_MAX)
-            })
-            .await?;
-        let leased = rows.first().map(leased).transpose().at(self.store.path())?;
-        if leased.as_ref().is_some_and(|leased| leased.attempt > 1) {
-            self.write(|| {
-                sqlx::query(
-                    "UPDATE evaluation_counts SET count = count + 1 WHERE name = 'redelivered'",
-                )
-            })
-            .await?;
-        }
-        Ok(leased)
     }
 
     fn handed_out(&self) -> MutexGuard<'_, HashMap<i64, Instant>> {
@@ -442,11 +331,6 @@ fn task(row: &SqliteRow) -> SqlxResult<Task> {
     })
 }
 
-fn leased(row: &SqliteRow) -> SqlxResult<LeasedTask<LocalTicket>> {
-    let ticket = LocalTicket { id: row.try_get("id")?, fence: row.try_get("fence")? };
-    Ok(LeasedTask { task: task(row)?, ticket, attempt: row.try_get("attempt")? })
-}
-
 fn depth(row: &SqliteRow) -> SqlxResult<QueueDepth> {
     Ok(QueueDepth {
         waiting: count(row, "waiting")?,
@@ -455,35 +339,6 @@ fn depth(row: &SqliteRow) -> SqlxResult<QueueDepth> {
         dead_letters: count(row, "dead_letters")?,
         redelivered: count(row, "redelivered")?,
     })
-}
-
-/// Whether another process writes, and is still waited for.
-fn may_wait(error: &sqlx::Error, started: Instant) -> bool {
-    error::is_busy(error) && started.elapsed() < WRITE_PATIENCE
-}
-
-/// Tries until there is something or patience is at its end: at each signal, and every [`POLL`].
-async fn await_some<T, F>(
-    patience: Duration,
-    signal: &Notify,
-    attempt: impl Fn() -> F,
-) -> Result<Option<T>, StoreError>
-where
-    F: Future<Output = Result<Option<T>, StoreError>>,
-{
-    let started = Instant::now();
-    loop {
-        // Heard from here on, also what happens during the attempt.
-        let signalled = signal.notified();
-        if let Some(found) = attempt().await? {
-            return Ok(Some(found));
-        }
-        let left = patience.saturating_sub(started.elapsed());
-        if left.is_zero() {
-            return Ok(None);
-        }
-        let _ = tokio::time::timeout(POLL.min(left), signalled).await;
-    }
 }
 
 #[cfg(test)]

@@ -1,7 +1,10 @@
 //! The table under the contract of queues, and what only a table has to do.
 
 use super::*;
-use crate::queue::evaluation_contract::{self, answer, check_registry, collect, task};
+use crate::{
+    queue::evaluation_contract::{self, answer, check_registry, collect, task},
+    store::lease::now_unix_ms,
+};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_table_is_a_queue_of_evaluations() {

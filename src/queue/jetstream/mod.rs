@@ -1,7 +1,7 @@
 //! Queues of evaluations on a NATS server with JetStream, for workers on many machines.
 //!
 //! Read `streams` first: what is kept where. `tasks` is the queue's contract on top of it, `server`
-//! makes requests that outlast losses, `dead_letters` knows what was handed out too often.
+//! makes requests that outlast losses, `messages` those about what streams keep, `dead_letters` knows what was handed out too often.
 
 mod blobs;
 #[cfg(test)]
@@ -10,6 +10,7 @@ mod connection;
 mod dead_letters;
 mod error;
 mod leases;
+mod messages;
 mod names;
 mod server;
 mod streams;
