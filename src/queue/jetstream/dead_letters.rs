@@ -92,6 +92,11 @@ impl JetStreamQueue {
         Ok(dead.into_values().collect())
     }
 
+    /// - `sequence`: of a task's message
+    pub(super) async fn is_dead(&self, sequence: u64) -> Result<bool, Trouble> {
+        Ok(self.find_dead_letters().await?.iter().any(|dead| dead.sequence == sequence))
+    }
+
     /// Deletes a dead letter and what points at it; false where the task is none.
     pub(super) async fn bury(&self, task: &Task) -> Result<bool, Trouble> {
         let found = self.find_dead_letters().await?;

@@ -1,7 +1,8 @@
 //! Queues of evaluations on a NATS server with JetStream, for workers on many machines.
 //!
 //! Read `streams` first: what is kept where. `tasks` is the queue's contract on top of it, `server`
-//! makes requests that outlast losses, `messages` those about what streams keep, `dead_letters` knows what was handed out too often.
+//! makes requests that outlast losses, `messages` those about what streams keep, `dead_letters`
+//! knows what was handed out too often, `passed_over` what nobody is handed any more.
 
 mod blobs;
 #[cfg(test)]
@@ -12,6 +13,7 @@ mod error;
 mod leases;
 mod messages;
 mod names;
+mod passed_over;
 mod server;
 mod streams;
 mod tasks;

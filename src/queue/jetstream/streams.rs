@@ -14,7 +14,7 @@ use std::time::Duration;
 use async_nats::jetstream::{
     ErrorCode,
     consumer::{self, AckPolicy, pull},
-    context::CreateStreamErrorKind,
+    context::{ConsumerInfoErrorKind, CreateStreamErrorKind},
     stream::{Config, ConsumerErrorKind, Info, RetentionPolicy, StorageType},
 };
 
@@ -177,6 +177,20 @@ pub(super) async fn stream_info(server: &Server, what: &str) -> Result<Info, Tro
         {
             Trouble::Missing
         }
+        _ => Trouble::Lost(error.to_string()),
+    })
+}
+
+/// How far a consumer of a stream has come.
+pub(super) async fn consumer_info(
+    server: &Server,
+    what: &str,
+    name: &str,
+) -> Result<consumer::Info, Trouble> {
+    let stream = server.context.get_stream_no_info(server.fleet.stream(what)).await;
+    let stream = stream.map_err(|error| Trouble::Lost(error.to_string()))?;
+    stream.consumer_info(name).await.map_err(|error| match error.kind() {
+        ConsumerInfoErrorKind::NotFound => Trouble::Missing,
         _ => Trouble::Lost(error.to_string()),
     })
 }

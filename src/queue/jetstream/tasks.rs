@@ -190,15 +190,6 @@ impl JetStreamQueue {
         self.server.keep("task", subject, written(task), None).await
     }
 
-    async fn look_for(&self, task: &Task) -> Result<bool, Trouble> {
-        let fleet = &self.server.fleet;
-        let (tasks, answers) = (fleet.stream(TASKS), fleet.stream(ANSWERS));
-        let (waits, answer) = (fleet.task(task)?, self.subject_beside(ANSWERS, task)?);
-        // A task ends only after its answer is kept: looked for in this order, one is found.
-        Ok(self.server.last(&tasks, &waits).await?.is_some()
-            || self.server.last(&answers, &answer).await?.is_some())
-    }
-
     async fn try_lease(
         &self,
         device_class: &str,

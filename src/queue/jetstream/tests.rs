@@ -2,9 +2,11 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use super::{Connection, JetStreamQueue, QueueError};
+use async_nats::jetstream::stream::Config;
+
+use super::{Connection, JetStreamQueue, QueueError, leases::settle, streams};
 use crate::queue::{
-    BlobCache, BlobStore, EvalQueue, WorkerRegistry,
+    ATTEMPTS_MAX, BlobCache, BlobStore, EvalQueue, WorkerRegistry,
     blobs::tests::{check_store, content},
     evaluation_contract::{self, answer, check_registry, leased, nothing_waits, task},
 };
@@ -144,6 +146,63 @@ async fn a_server_that_lost_its_disk_is_filled_again() {
     assert_eq!(handed_out.len(), 3);
     nothing_waits(&coordinator).await;
     assert_eq!(answered(&coordinator, 3).await, handed_out);
+}
+
+/// Streams that somebody made so that an acknowledgement removes nothing: to a consumer its message
+/// is done, as to that of a cluster whose leader was killed.
+async fn queue_that_forgets_to_remove(server: &NatsServer) -> JetStreamQueue {
+    let queue = queue(server, "lab").await;
+    for (what, n_words) in [(streams::TASKS, 3), (streams::ANSWERS, 2)] {
+        let name = queue.server.fleet.stream(what);
+        queue.server.context.delete_stream(&name).await.unwrap();
+        let subjects = vec![queue.server.fleet.subjects(what, n_words)];
+        let config = Config { name, subjects, allow_direct: true, ..Config::default() };
+        queue.server.context.create_stream(config).await.unwrap();
+    }
+    queue
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_server_passed_over_is_handed_out_once_somebody_asks_for_it() {
+    let Some(server) = NatsServer::start() else { return };
+    let queue = queue_that_forgets_to_remove(&server).await;
+    let (lost, other) = (task("s1", 1), task("s1", 2));
+    queue.publish_all(&[lost.clone(), other.clone()]).await.unwrap();
+    let first = leased(&queue, "ann").await;
+    settle(&queue.server, &first.ticket.delivery.acknowledge, "+ACK").await.unwrap();
+    // While another works on another.
+    let held = leased(&queue, "bob").await;
+    nothing_waits(&queue).await;
+    assert!(queue.is_kept(&lost).await.unwrap() && queue.is_kept(&other).await.unwrap());
+    let second = leased(&queue, "ann").await;
+    assert_eq!((&second.task, second.attempt), (&lost, 1));
+    nothing_waits(&queue).await;
+    for lease in [held, second] {
+        assert!(queue.complete(&lease.ticket, &answer(&lease, "ann")).await.unwrap());
+    }
+    let expected = BTreeSet::from([lost.id.clone(), other.id.clone()]);
+    assert_eq!(answered(&queue, 2).await, expected);
+    // The same of answers.
+    assert!(queue.answers("s1", Duration::from_millis(500)).await.unwrap().is_empty());
+    assert!(queue.is_kept(&lost).await.unwrap());
+    let again = queue.answers("s1", PATIENCE).await.unwrap();
+    assert_eq!(again.iter().map(|a| &a.answer.task).collect::<Vec<_>>(), [&lost.id]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn dead_letters_are_not_taken_for_passed_over() {
+    let Some(server) = NatsServer::start() else { return };
+    let queue = queue(&server, "lab").await;
+    let poison = task("s1", 1);
+    queue.publish(&poison).await.unwrap();
+    for _ in 0..ATTEMPTS_MAX {
+        let lease = leased(&queue, "ann").await;
+        queue.fail(&lease.ticket, "no").await.unwrap();
+    }
+    nothing_waits(&queue).await;
+    assert!(queue.is_kept(&poison).await.unwrap());
+    nothing_waits(&queue).await;
+    assert_eq!(queue.dead_letters().await.unwrap().len(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
