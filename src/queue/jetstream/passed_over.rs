@@ -48,8 +48,8 @@ async fn is_passed_over(
 ) -> Result<bool, Trouble> {
     let consumer::Info { delivered, ack_floor, num_ack_pending, .. } =
         streams::consumer_info(server, what, consumer).await?;
-    let is_done_to = if num_ack_pending == 0 { delivered } else { ack_floor };
-    Ok(message.sequence <= is_done_to.stream_sequence)
+    let last_done = if num_ack_pending == 0 { delivered } else { ack_floor };
+    Ok(message.sequence <= last_done.stream_sequence)
 }
 
 /// Should it fail on the way, the message is lost, which is noticed at the next look.
